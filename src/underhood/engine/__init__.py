@@ -1,0 +1,20 @@
+"""How the network is run: the only room that runs it."""
+
+from underhood.engine.engine import Engine, Gradients
+from underhood.engine.predict import predict
+from underhood.engine.reduce import Moments, WeightedSum
+from underhood.engine.run import Run
+from underhood.engine.settings import Settings
+from underhood.engine.trace import grad_cam_layer, trace
+
+__all__ = [
+    "Engine",
+    "Gradients",
+    "Moments",
+    "Run",
+    "Settings",
+    "WeightedSum",
+    "grad_cam_layer",
+    "predict",
+    "trace",
+]

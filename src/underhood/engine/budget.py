@@ -1,0 +1,81 @@
+"""How many inputs go through the network at once."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from underhood.errors import InvalidArgument
+from underhood.models.layers import first_tensor
+
+Kind = Literal["forward", "gradient"]
+
+# Measured on two cores: larger micro-batches fall out of the cache and only cost memory.
+CPU_BATCH, CPU_BYTES = 16, 256 * 2**20
+CUDA_BATCH = 256
+
+
+def parse_memory(memory: int | str | None) -> int | None:
+    """Bytes from a number or a text such as "512MB", "2 GiB"."""
+    if memory is None or isinstance(memory, int):
+        if memory is not None and memory <= 0:
+            raise InvalidArgument(f"A memory budget must be above 0, got {memory}.")
+        return memory
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", memory, re.IGNORECASE)
+    if not match or float(match[1]) == 0:
+        raise InvalidArgument(f"'{memory}' is no memory budget; write it like 512MB or 2GiB.")
+    step = 1024 if match[3] else 1000
+    return int(float(match[1]) * step ** " KMGT".index(match[2].upper() or " "))
+
+
+def micro_batch(device: torch.device, per_input: int, budget: int | None) -> int:
+    """Inputs per pass: as many as the budget holds, at most what is still of use on the device."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        return max(1, min(CUDA_BATCH, (budget or free // 2) // per_input))
+    if budget is None:
+        import psutil
+
+        budget = min(CPU_BYTES, psutil.virtual_memory().available // 4)
+    return max(1, min(CPU_BATCH, budget // per_input))
+
+
+def bytes_per_input(module: nn.Module, example: Tensor) -> dict[Kind, int]:
+    """What one input needs at most, judged by the outputs of all layers in one forward pass.
+
+    A forward pass alone holds the largest outputs; a backward pass all of them, and gradients besides.
+    """
+    sizes = _output_bytes(module, example)
+    own = 4 * example.numel() * example.element_size()
+    return {
+        "forward": own + sum(sorted(sizes, reverse=True)[:4]),
+        "gradient": own + sum(sizes) + 2 * max(sizes, default=0),
+    }
+
+
+def _output_bytes(module: nn.Module, example: Tensor) -> Sequence[int]:
+    sizes: list[int] = []
+
+    def measure(_module: nn.Module, _args: object, output: object) -> None:
+        if (tensor := first_tensor(output)) is not None:
+            sizes.append(tensor.numel() * tensor.element_size())
+
+    leaves = [child for child in module.modules() if not any(child.children())]
+    handles = [leaf.register_forward_hook(measure) for leaf in leaves]
+    try:
+        with torch.inference_mode():
+            module(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sizes
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "can't allocate memory" in text or "not enough memory" in text)
+    )

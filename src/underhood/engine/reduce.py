@@ -1,0 +1,105 @@
+"""Running statistics over variants: what a method keeps of many passes, in the memory of a few."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from underhood.inputs.variants import broadcast_as
+
+
+class Reduce(Protocol):
+    """Takes values (m, …) of variants `numbers` of inputs `rows` as they come."""
+
+    def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None: ...
+
+    @property
+    def done(self) -> bool:
+        """Whether more variants would change nothing that was asked for."""
+
+
+class WeightedSum:
+    """Σ_k weights[k] · value_k for each of B inputs; `total` is (B, …)."""
+
+    done = False
+
+    def __init__(self, like: Tensor, weights: Tensor):
+        self.total = torch.zeros_like(like, dtype=torch.float32)
+        self.weights = weights
+
+    def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None:
+        weighted = values * broadcast_as(self.weights[numbers], values)
+        if len(self.total) == 1:  # one input: a plain sum is much faster than index_add_
+            self.total += weighted.sum(0, keepdim=True)
+        else:
+            self.total.index_add_(0, rows, weighted)
+
+
+class Moments:
+    """Mean and variance over variants, for each of B inputs, with the standard error of the mean.
+
+    Variants come in independent groups of `group` (antithetic pairs: 2), and the error is judged from
+    the groups' means. Stops once the mean standard error is below `error` times the largest |mean|, in
+    every input. Sums are taken of differences to the first value, so that equal values have variance 0.
+    """
+
+    def __init__(self, like: Tensor, *, group: int = 1, error: float | None = None):
+        self.group, self.error = group, error
+        self.groups = torch.zeros(len(like))  # seen so far, for each input
+        self._shift = torch.zeros_like(like)
+        self._sum, self._squares, self._group_squares = (torch.zeros_like(like) for _ in range(3))
+
+    def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None:  # noqa: ARG002
+        rows = rows[:: self.group]
+        grouped = values.reshape(-1, self.group, *values.shape[1:])  # (m / group, group, …)
+        fresh = self.groups[rows] == 0
+        self._shift[rows[fresh]] = grouped[fresh, 0]
+        off = grouped - self._shift[rows, None]
+        self._add(self._sum, off.sum(1), rows)
+        self._add(self._squares, off.square().sum(1), rows)
+        self._add(self._group_squares, off.mean(1).square_(), rows)
+        self._add(self.groups, torch.ones(len(rows)), rows)
+
+    @staticmethod
+    def _add(total: Tensor, values: Tensor, rows: Tensor) -> None:
+        if len(total) == 1:  # one input: a plain sum is much faster than index_add_
+            total += values.sum(0, keepdim=True)
+        else:
+            total.index_add_(0, rows, values)
+
+    @property
+    def mean(self) -> Tensor:
+        return self._shift + self._sum / self._n
+
+    @property
+    def mean_square(self) -> Tensor:
+        return self.variance * (self._n - 1) / self._n + self.mean**2
+
+    @property
+    def variance(self) -> Tensor:
+        """Over single variants, divided by n - 1."""
+        n = self._n
+        return (self._squares - self._sum**2 / n).clamp(min=0) / (n - 1).clamp(min=1)
+
+    @property
+    def standard_error(self) -> Tensor:
+        """Of the mean, (B, …)."""
+        groups = self._n / self.group
+        spread = (self._group_squares - groups * (self._sum / self._n) ** 2).clamp(min=0)
+        return (spread / (groups - 1).clamp(min=1) / groups).sqrt()
+
+    @property
+    def done(self) -> bool:
+        seen = self.groups
+        if self.error is None or seen.min() < 4 or seen.min() != seen.max():
+            return False
+        return bool((self.relative_error() <= self.error).all())
+
+    def relative_error(self) -> Tensor:
+        """Mean standard error over the largest |mean|, for each input (B,)."""
+        scale = self.mean.flatten(1).abs().amax(1)
+        return self.standard_error.flatten(1).mean(1) / scale.clamp(min=torch.finfo().tiny)
+
+    @property
+    def _n(self) -> Tensor:
+        return broadcast_as(self.groups * self.group, self._sum)

@@ -1,0 +1,80 @@
+"""`Run`: inputs and the one question asked of them; what several steps of a method share."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from underhood.engine.engine import Engine, Gradients
+from underhood.engine.reduce import Reduce
+from underhood.inputs.variants import Variants
+from underhood.models import Target
+
+
+class Run:
+    """A model's inputs (B, …) with a target; predictions are found once and shared.
+
+    A target such as "the predicted class" is settled on the inputs themselves, so that variants of them
+    are asked about the same class.
+    """
+
+    def __init__(self, engine: Engine, inputs: Tensor, target: Target, outputs: Tensor | None = None):
+        self.engine, self.inputs = engine, inputs
+        self._target, self._outputs = target, outputs
+        self._score: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def seed(self) -> int:
+        return self.engine.settings.seed
+
+    @property
+    def outputs(self) -> Tensor:
+        """The model's scores (B, C)."""
+        if self._outputs is None:
+            self._outputs = self.engine.outputs(self.inputs)
+        return self._outputs
+
+    @property
+    def target(self) -> Target:
+        """The target, settled."""
+        return self._target if self._target.layer else self._target.fixed(self.outputs)
+
+    @property
+    def score(self) -> Tensor:
+        """S(x), (B,)."""
+        if self._score is None:
+            target = self.target
+            inside = target.layer is not None
+            self._score = self.engine.scores(self.inputs, target) if inside else target.score(self.outputs)
+        return self._score
+
+    def gradients(self, at: Sequence[str] = ()) -> Gradients:
+        """∂S/∂x, or A and ∂S/∂A of layers; the same pass also gives the predictions."""
+        target = self._target if self._outputs is None else self.target
+        found = self.engine.gradients(self.inputs, target, at=at)
+        assert found is not None
+        self._outputs, self._score = found.outputs, found.score
+        return found
+
+    def reduce_gradients(self, variants: Variants, reduce: Reduce) -> None:
+        """Feed the input gradients of variants to `reduce`."""
+        self.engine.gradients(variants, self.target, reduce=reduce)
+
+    def scores(self, variants: Variants | Tensor) -> Tensor:
+        """Scores of variants, (count, B)."""
+        return self.engine.scores(variants, self.target).reshape(-1, len(self.inputs))
+
+    def map(self, variants: Variants, attribute: Callable[["Run"], Tensor], reduce: Reduce) -> None:
+        """Feed what `attribute` gives for variants to `reduce`, asking each about its input's target."""
+        target = self.target
+
+        def on_chunk(x: Tensor, rows: Tensor) -> Tensor:
+            return attribute(Run(self.engine, x, target.rows(rows)))
+
+        self.engine.map(variants, on_chunk, reduce)
+
+    def zeros(self) -> Tensor:
+        return torch.zeros_like(self.inputs)

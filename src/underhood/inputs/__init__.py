@@ -1,0 +1,40 @@
+"""What a model is shown, and what it is shown instead."""
+
+from underhood.inputs.baseline import (
+    Baseline,
+    Blur,
+    Constant,
+    Inpaint,
+    Mean,
+    Noise,
+    Samples,
+    Zeros,
+    as_baseline,
+)
+from underhood.inputs.gather import Gathered, gather
+from underhood.inputs.grouping import Grouping, Labels, Windows, elements, patches, superpixels
+from underhood.inputs.images import find_pictures, read_picture
+from underhood.inputs.variants import Variants
+
+__all__ = [
+    "Baseline",
+    "Blur",
+    "Constant",
+    "Gathered",
+    "Grouping",
+    "Inpaint",
+    "Labels",
+    "Mean",
+    "Noise",
+    "Samples",
+    "Variants",
+    "Windows",
+    "Zeros",
+    "as_baseline",
+    "elements",
+    "find_pictures",
+    "gather",
+    "patches",
+    "read_picture",
+    "superpixels",
+]

@@ -1,0 +1,107 @@
+"""From whatever the user gives to the network's input."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from underhood.errors import BadInput, InvalidArgument
+from underhood.inputs.images import as_picture, read_picture
+from underhood.models import Model
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Network inputs (B, …), float32, with a name each; `single` where the user gave one input."""
+
+    tensor: Tensor
+    names: tuple[str, ...]
+    single: bool
+
+
+def gather(model: Model, inputs: Any) -> Gathered:
+    """The network's inputs from a path, picture, array or tensor, or from a list of these.
+
+    Tensors and float arrays are taken as preprocessed: (C, H, W) or (F,) is one input, (B, C, H, W) or
+    (B, F) several. Pictures, paths and uint8 arrays (H, W, 3) go through the model's preprocessing.
+    """
+    if isinstance(inputs, Gathered):
+        return inputs
+    if isinstance(inputs, np.ndarray) and inputs.dtype != np.uint8:
+        inputs = torch.from_numpy(inputs)
+    if isinstance(inputs, Tensor):
+        single = inputs.ndim in (1, 3)
+        batch = inputs[None] if single else inputs
+        return Gathered(_checked(batch), _numbered(len(batch)), single)
+    if isinstance(inputs, str | Path | Image.Image | np.ndarray):
+        name, tensor = _one(model, inputs, 0)
+        return Gathered(_checked(tensor[None]), (name,), single=True)
+    if not isinstance(inputs, Sequence):
+        inputs = list(inputs)
+    if not inputs:
+        raise InvalidArgument("There are no inputs.")
+    pairs = [_one(model, item, i) for i, item in enumerate(inputs)]
+    shapes = {tuple(tensor.shape) for _, tensor in pairs}
+    if len(shapes) > 1:
+        raise BadInput(
+            f"The inputs differ in shape ({', '.join(map(str, sorted(shapes)))}); give them one by "
+            "one, or a preprocessing with a crop."
+        )
+    tensors = torch.stack([tensor for _, tensor in pairs])
+    return Gathered(_checked(tensors), tuple(name for name, _ in pairs), single=False)
+
+
+def displayed(model: Model, tensor: Tensor) -> NDArray[np.uint8] | None:
+    """The picture (H, W, 3) as the network sees it, back from its input (C, H, W); None if it is none."""
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3) or min(tensor.shape[1:]) < 2:
+        return None
+    if model.preprocess is not None and model.preprocess.channels == tensor.shape[0]:
+        pixels = model.preprocess.denormalise(tensor)
+    else:
+        low, high = tensor.min(), tensor.max()
+        pixels = (tensor - low) / (high - low).clamp(min=1e-12)
+    rounded = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+    return rounded.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+
+
+def _one(model: Model, item: Any, number: int) -> tuple[str, Tensor]:
+    if isinstance(item, str | Path):
+        return str(item), _preprocessed(model, read_picture(item))
+    if isinstance(item, Image.Image):
+        return getattr(item, "filename", "") or f"input {number}", _preprocessed(model, item)
+    if isinstance(item, np.ndarray) and item.dtype == np.uint8:
+        return f"input {number}", _preprocessed(model, as_picture(item))
+    if isinstance(item, Tensor | np.ndarray):
+        return f"input {number}", torch.as_tensor(item)
+    raise InvalidArgument(
+        f"An input must be a path, a PIL picture, an array or a tensor, not {type(item).__name__}."
+    )
+
+
+def _preprocessed(model: Model, picture: Image.Image) -> Tensor:
+    if model.preprocess is None:
+        raise InvalidArgument(
+            f"The model {model.name} has no preprocessing, so it cannot take pictures; give it one "
+            "(preprocess='imagenet'), or give tensors."
+        )
+    return model.preprocess(picture)
+
+
+def _checked(tensor: Tensor) -> Tensor:
+    if tensor.numel() == 0:
+        raise BadInput(f"The input is empty: shape {tuple(tensor.shape)}.")
+    plain = tensor.detach().to("cpu", torch.float32)
+    if not plain.isfinite().all():
+        raise BadInput("The input holds NaN or infinite values.")
+    with torch.inference_mode(False):
+        return plain.clone() if plain.is_inference() else plain
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"input {i}" for i in range(count))

@@ -1,0 +1,103 @@
+"""Reading a picture file of any make, in bounded memory."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from glob import glob, has_magic
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+from underhood.errors import BadInput
+
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+LARGE = 40_000_000  # pixels; a JPEG beyond that is decoded at a fraction of its size
+DRAFT = (2048, 2048)
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """The picture as RGB or L (8 bit): upright by EXIF, first frame, transparency over white.
+
+    Raises BadInput where the file is missing, empty, broken, no picture, or too large to decode.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"There is no file '{path}'.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's size warning; the size is handled here
+            picture = _opened(path)
+            picture.load()
+            return _eight_bit(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError as error:
+        raise BadInput(f"'{path.name}' is not a picture in a format that can be read.") from error
+    except Image.DecompressionBombError as error:
+        raise BadInput(
+            f"'{path.name}' has too many pixels to decode in bounded memory; shrink it first "
+            "(a JPEG of that size can be read)."
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise BadInput(f"'{path.name}' is broken and cannot be decoded ({error}).") from error
+
+
+def as_picture(array: np.ndarray) -> Image.Image:
+    """A picture from an array (H, W), (H, W, 3) or (H, W, 4) of uint8."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise BadInput(f"An array of shape {array.shape} is no picture; it needs (H, W) or (H, W, 3).")
+    return _eight_bit(Image.fromarray(array.squeeze(2) if array.shape[2:] == (1,) else array))
+
+
+def find_pictures(names: Iterable[str | Path]) -> Iterator[Path]:
+    """Files from files, folders and globs, each once; folders are searched for pictures, sorted.
+
+    A name that leads nowhere is passed on as it is, so that its absence is reported where it is read.
+    """
+    seen: set[Path] = set()
+    for name in names:
+        for path in _expanded(Path(name).expanduser()):
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _expanded(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise BadInput(f"The folder '{path}' holds no pictures ({', '.join(SUFFIXES)}).")
+        return found
+    if has_magic(str(path)) and not path.exists():
+        return [Path(match) for match in sorted(glob(str(path), recursive=True))] or [path]
+    return [path]
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        picture: Image.Image = Image.open(path)
+    except Image.DecompressionBombError:
+        if path.read_bytes()[:2] != b"\xff\xd8":
+            raise
+        picture = JpegImageFile(path)
+    if picture.width * picture.height > LARGE:
+        picture.draft("RGB", DRAFT)
+    return picture
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):  # 16 or 32 bit per pixel
+        return _scaled_down(picture)
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        opaque = Image.new("RGBA", picture.size, "white")
+        opaque.alpha_composite(picture.convert("RGBA"))
+        return opaque.convert("RGB")
+    return picture if picture.mode in ("RGB", "L") else picture.convert("RGB")
+
+
+def _scaled_down(picture: Image.Image) -> Image.Image:
+    """16-bit values 0…65535 to 0…255; others by their own range."""
+    values = np.asarray(picture, dtype=np.float64)
+    if values.min() < 0 or values.max() > 65535 or picture.mode == "F":
+        span = values.max() - values.min()
+        values = (values - values.min()) / (span or 1) * 65535
+    return Image.fromarray((values / 257).round().astype(np.uint8))

@@ -1,0 +1,31 @@
+"""Why this prediction: one file per method, each pure maths over the engine."""
+
+from underhood.methods.card import QUESTIONS, Card
+from underhood.methods.explain import METHODS, as_methods, explain, explain_each
+from underhood.methods.explanation import Explanation, Explanations, Subject
+from underhood.methods.gradcam import GradCAM
+from underhood.methods.integrated_gradients import IntegratedGradients
+from underhood.methods.method import Attribution, Method
+from underhood.methods.occlusion import Occlusion
+from underhood.methods.saliency import InputXGradient, Saliency
+from underhood.methods.smoothgrad import SmoothGrad
+
+__all__ = [
+    "METHODS",
+    "QUESTIONS",
+    "Attribution",
+    "Card",
+    "Explanation",
+    "Explanations",
+    "GradCAM",
+    "InputXGradient",
+    "IntegratedGradients",
+    "Method",
+    "Occlusion",
+    "Saliency",
+    "SmoothGrad",
+    "Subject",
+    "as_methods",
+    "explain",
+    "explain_each",
+]

@@ -1,0 +1,186 @@
+"""`explain`: one or more methods on one or more inputs."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from underhood.engine import Engine, Run, Settings
+from underhood.errors import BadInput, BadModel, InvalidArgument, UnderhoodError, UnknownName
+from underhood.inputs import Gathered, gather
+from underhood.inputs.gather import displayed
+from underhood.methods.explanation import Explanation, Explanations, Subject
+from underhood.methods.gradcam import GradCAM
+from underhood.methods.integrated_gradients import IntegratedGradients
+from underhood.methods.method import Attribution, Method
+from underhood.methods.occlusion import Occlusion
+from underhood.methods.provenance import Stopwatch, provenance
+from underhood.methods.saliency import InputXGradient, Saliency
+from underhood.methods.smoothgrad import SmoothGrad
+from underhood.models import Model, Prediction, as_target, load
+from underhood.models.target import TargetLike
+
+METHODS: tuple[type[Method], ...] = (
+    Saliency,
+    SmoothGrad,
+    InputXGradient,
+    IntegratedGradients,
+    GradCAM,
+    Occlusion,
+)
+DEFAULT = ("gradcam", "integrated_gradients", "occlusion")  # of three different kinds
+
+MethodLike = str | Method | type[Method]
+
+
+def explain(
+    model: Model | nn.Module | str,
+    inputs: Any,
+    target: TargetLike = None,
+    *,
+    methods: Sequence[MethodLike] | MethodLike | None = None,
+    baseline: Any = None,
+    **settings: Any,
+) -> Explanations:
+    """Explanations of inputs by several methods; by default Grad-CAM, integrated gradients and occlusion.
+
+    model:    a `Model`, a torch module, or what `load` takes, such as "demo:honest".
+    inputs:   one or several, see `underhood.inputs.gather`.
+    target:   see `underhood.models.as_target`; None explains the predicted class.
+    methods:  keys such as "gradcam", classes, or instances with parameters.
+    baseline: for the methods that have one.
+    settings: keywords of `underhood.engine.Settings`: device, precision, memory, seed, progress.
+    """
+    chosen = as_methods(methods, baseline=baseline)
+    model = load(model) if isinstance(model, str) else model
+    return explain_with(chosen, model, inputs, target, Settings(**settings), skip_unfit=methods is None)
+
+
+def explain_each(
+    model: Model,
+    inputs: Iterable[Any],
+    target: TargetLike = None,
+    *,
+    methods: Sequence[Method] | None = None,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
+    failed: Callable[[str, UnderhoodError], None] | None = None,
+) -> Iterator[Explanations]:
+    """Explain inputs one after the other, keeping none: memory does not grow with their number.
+
+    An input that cannot be read or explained is told to `failed` (name, error) and the next one goes on;
+    without `failed` its error is raised.
+    """
+    chosen = as_methods(methods)
+    for item in inputs:
+        try:
+            yield explain_with(chosen, model, item, target, settings, skip_unfit=methods is None)
+        except BadInput as error:
+            if failed is None:
+                raise
+            failed(str(item), error)
+
+
+def as_methods(methods: Sequence[MethodLike] | MethodLike | None, *, baseline: Any = None) -> list[Method]:
+    """Methods from keys, classes or instances; `baseline` goes to those that have one."""
+    if methods is None:
+        methods = DEFAULT
+    listed = [methods] if isinstance(methods, str | Method | type) else list(methods)
+    if not listed:
+        raise InvalidArgument("Name at least one method.")
+    built = [_as_method(item) for item in listed]
+    keys = [method.key for method in built]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise InvalidArgument(f"The method '{key}' is asked for twice.")
+    if baseline is None:
+        return built
+    return [replace(m, baseline=baseline) if hasattr(m, "baseline") else m for m in built]  # type: ignore[type-var]
+
+
+def _as_method(item: MethodLike) -> Method:
+    if isinstance(item, Method):
+        return item
+    if isinstance(item, type):
+        return item()
+    known = {method.key: method for method in METHODS}
+    key = item.lower().replace("-", "_").replace(" ", "_")
+    if key not in known:
+        raise UnknownName("method", item, known)
+    return known[key]()
+
+
+def explain_with(
+    methods: Sequence[Method],
+    model: Model | nn.Module,
+    inputs: Any,
+    target: TargetLike,
+    settings: Settings,
+    *,
+    skip_unfit: bool = False,
+) -> Explanations:
+    """Run methods that share the predictions; `skip_unfit` leaves out those the model cannot have."""
+    model = model if isinstance(model, Model) else Model(model)
+    gathered = gather(model, inputs)
+    asked = as_target(target, tuple(model.labels) if model.labels else None)
+    outputs: Tensor | None = None
+    found: dict[str, list[Explanation]] = {}
+    for method in methods:
+        watch, engine = Stopwatch(), Engine(model, settings)
+        run = Run(engine, gathered.tensor, asked, outputs)
+        try:
+            attribution = method.attribute(run)
+        except BadModel:
+            if not (skip_unfit and len(methods) > 1):
+                raise
+            continue
+        outputs = run.outputs
+        made = partial(provenance, model, engine, watch)
+        found[method.key] = list(_explanations(method, attribution, run, gathered, made))
+    if not found:
+        raise BadModel("None of the default methods suits this model; name one.")
+    by_input = zip(*found.values(), strict=True)
+    return Explanations([explanation for group in by_input for explanation in group])
+
+
+def _explanations(
+    method: Method,
+    attribution: Attribution,
+    run: Run,
+    gathered: Gathered,
+    made: Callable[[], Mapping[str, Any]],
+) -> Iterator[Explanation]:
+    """One explanation per input from a batch's attribution."""
+    model, target, facts = run.engine.model, run.target, dict(made())
+    labels = tuple(model.labels) if model.labels else None
+    for i, x in enumerate(gathered.tensor):
+        yield Explanation(
+            values=attribution.values[i].numpy().copy(),
+            method=method.key,
+            card=method.card,
+            parameters=method.parameters(),
+            target=target.name(labels, i),
+            score=float(run.score[i]),
+            prediction=Prediction(run.outputs[i].numpy().copy(), _fitting(labels, run.outputs)),
+            subject=Subject(gathered.names[i], _sha256(x), displayed(model, x)),
+            reduction=attribution.reduction,
+            diagnostics=attribution.diagnostics[i] if attribution.diagnostics else {},
+            grid=attribution.grid,
+            no_signal=attribution.no_signal[i] if attribution.no_signal else None,
+            arrays={name: a[i].numpy().copy() for name, a in attribution.arrays.items()},
+            provenance=facts,
+        )
+
+
+def _fitting(labels: tuple[str, ...] | None, outputs: Tensor) -> tuple[str, ...] | None:
+    if labels and len(labels) != outputs.shape[1]:
+        raise InvalidArgument(
+            f"There are {len(labels)} labels, but the model has {outputs.shape[1]} outputs."
+        )
+    return labels
+
+
+def _sha256(x: Tensor) -> str:
+    return hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()

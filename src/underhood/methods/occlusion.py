@@ -1,0 +1,101 @@
+"""Occlusion (Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2).
+
+For each group of places, by how much the score falls when the group is hidden,
+
+    S(x) - S(x with the group replaced by the baseline).
+
+With sliding windows, a place takes the mean over the windows that cover it; with a partition, this is the
+ablation of each group, whose value belongs to the group and is repeated over its places.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from underhood.engine import Run
+from underhood.errors import InvalidArgument
+from underhood.inputs import Grouping, Variants, Windows, elements
+from underhood.inputs.baseline import BaselineLike, as_baseline
+from underhood.inputs.grouping import as_grouping, places
+from underhood.methods.card import Card
+from underhood.methods.method import Attribution, Method, zero_maps
+
+
+@dataclass(frozen=True)
+class Occlusion(Method):
+    """The fall of the score when a part is hidden; in units of the score.
+
+    size, stride: of the sliding window, in pixels; by default a 7th of the shorter side and a quarter of
+                  that (32 and 8 at 224). The last windows reach the right and bottom edges.
+    baseline:     what hidden parts are filled with.
+    grouping:     hide these groups instead of windows (a `Grouping`, or labels like the input's places).
+                  Inputs that are no pictures are hidden element by element.
+    """
+
+    size: int | None = None
+    stride: int | None = None
+    baseline: BaselineLike = "zeros"
+    grouping: Grouping | Tensor | None = None
+
+    key = "occlusion"
+
+    def __post_init__(self) -> None:
+        as_baseline(self.baseline)
+        if self.grouping is not None and (self.size or self.stride):
+            raise InvalidArgument("Occlusion takes a window's size and stride, or a grouping, not both.")
+
+    @property
+    def card(self) -> Card:
+        return CARD
+
+    def attribute(self, run: Run) -> Attribution:
+        groups = self._groups(run.inputs)
+        scores = run.scores(self._hidden(run, groups))  # (fills · (1 + groups), B)
+        scores = scores.reshape(-1, 1 + groups.count, len(run))
+        falls = (scores[:, :1] - scores[:, 1:]).mean(0)  # (groups, B)
+        values = groups.spread(falls)
+        return Attribution(
+            values,
+            diagnostics=[{"groups": groups.count, "precision": run.engine.log.precision}] * len(run),
+            no_signal=zero_maps(values),
+        )
+
+    def _groups(self, inputs: Tensor) -> Grouping:
+        shape = places(inputs)
+        if self.grouping is not None:
+            return as_grouping(self.grouping, shape)
+        if len(shape) == 1 and self.size is None:
+            return elements(shape)
+        size = min(self.size or max(1, min(shape) // 7), *shape)
+        return Windows(shape, size, min(self.stride or max(1, size // 4), size))
+
+    def _hidden(self, run: Run, groups: Grouping) -> Variants:
+        """The input as it is, then with each group hidden; all of it again for each fill.
+
+        The input itself goes along so that both sides of the difference are of the same precision.
+        """
+        baseline = as_baseline(self.baseline)
+        fills = baseline.values(run.inputs, run.engine.model.preprocess, run.seed)  # (n, B, …)
+
+        def make(rows: Tensor, numbers: Tensor) -> Tensor:
+            fill, group = numbers // (1 + groups.count), numbers % (1 + groups.count) - 1
+            hidden = groups.masks(group.clamp(min=0))
+            hidden[group < 0] = False
+            return baseline.hide(run.inputs[rows], hidden, fills[fill, rows])
+
+        return Variants(run.inputs, len(fills) * (1 + groups.count), make)
+
+
+CARD = Card(
+    name="Occlusion",
+    question="attribution",
+    answers="By how much the score falls when a part of the input is hidden.",
+    misleads="A hidden patch is itself something the model has never seen; evidence that is there twice "
+    "is missed, and the patch's size decides what can be found.",
+    signed=True,
+    conserves=None,
+    resolution="region",
+    needs="nothing but scores",
+    cost="one forward for each position (about 625)",
+    source="Zeiler & Fergus 2014, arXiv:1311.2901",
+)

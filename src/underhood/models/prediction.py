@@ -1,0 +1,41 @@
+"""What a model said about one input."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores (C,), pre-softmax, of one input, and the classes' labels."""
+
+    scores: NDArray[np.float32]
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def index(self) -> int:
+        """The predicted class: the highest score."""
+        return int(self.scores.argmax())
+
+    @property
+    def label(self) -> str:
+        return self.label_of(self.index)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Softmax over the scores, (C,); of a model with one output, its sigmoid."""
+        scores = self.scores.astype(np.float64)
+        if len(scores) == 1:
+            return np.asarray(1 / (1 + np.exp(-scores)), dtype=np.float32)
+        exp = np.exp(scores - scores.max())
+        return np.asarray(exp / exp.sum(), dtype=np.float32)
+
+    def label_of(self, index: int) -> str:
+        return self.labels[index] if self.labels else f"class {index}"
+
+    def top(self, k: int = 5) -> list[tuple[str, float, float]]:
+        """The k highest classes as (label, probability, score), best first."""
+        order = np.argsort(-self.scores, kind="stable")[:k]
+        p = self.probabilities
+        return [(self.label_of(int(i)), float(p[i]), float(self.scores[i])) for i in order]

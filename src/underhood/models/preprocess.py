@@ -1,0 +1,133 @@
+"""What is done to a picture before the network sees it."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from underhood.errors import InvalidArgument, UnknownName
+
+Triple = tuple[float, float, float]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resize the shorter side, crop the centre, scale to 0…1, normalise by mean and std per channel.
+
+    size:  pixels of the shorter side after resizing; None leaves the picture as it is;
+           "squash" resizes to the crop regardless of the proportions.
+    crop:  (height, width) of the centre crop in pixels, one number for a square, or None.
+    mean, std: per channel, in 0…1 units; one value for a grey-scale network, three for RGB.
+    """
+
+    size: int | Literal["squash"] | None = 256
+    crop: tuple[int, int] | int | None = (224, 224)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise InvalidArgument(
+                f"Preprocess needs one or three means and as many stds, got {self.mean}, {self.std}."
+            )
+        if any(s <= 0 for s in self.std):
+            raise InvalidArgument(f"Preprocess needs stds above 0, got {self.std}.")
+        if self.size == "squash" and self.crop is None:
+            raise InvalidArgument("Preprocess size='squash' needs a crop to squash the picture to.")
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def cropped(self) -> tuple[int, int] | None:
+        """(height, width) of the network's input, where the crop fixes it."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        """The network's input (C, H, W), float32."""
+        return self.normalise(self.pixels(picture))
+
+    def pixels(self, picture: Image.Image) -> Tensor:
+        """The picture as the network sees it: resized and cropped, (C, H, W) in 0…1."""
+        picture = self._resized(picture.convert("L" if self.channels == 1 else "RGB"))
+        if self.cropped is not None:
+            picture = _centre_crop(picture, *self.cropped)
+        array = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, -1)
+        return torch.from_numpy(array.transpose(2, 0, 1) / np.float32(255))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        mean, std = self._statistics(pixels)
+        return (pixels - mean) / std
+
+    def denormalise(self, inputs: Tensor) -> Tensor:
+        """Back from network inputs (…, C, H, W) to pixels in 0…1 units."""
+        mean, std = self._statistics(inputs)
+        return inputs * std + mean
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return like.new_tensor(self.mean)[:, None, None], like.new_tensor(self.std)[:, None, None]
+
+    def _resized(self, picture: Image.Image) -> Image.Image:
+        filter_ = Image.Resampling[self.interpolation.upper()]
+        if self.size is None:
+            return picture
+        if self.size == "squash":
+            assert self.cropped is not None
+            return picture.resize(self.cropped[::-1], filter_)
+        short = min(picture.size)
+        wanted = (
+            max(1, self.size * picture.width // short),
+            max(1, self.size * picture.height // short),
+        )
+        return picture if wanted == picture.size else picture.resize(wanted, filter_)
+
+
+def _centre_crop(picture: Image.Image, height: int, width: int) -> Image.Image:
+    left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
+    return picture.crop((left, top, left + width, top + height))
+
+
+PRESETS = {
+    "imagenet": Preprocess(),
+    "half": Preprocess(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    "unit": Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+}
+
+
+def parse_preprocess(text: str) -> Preprocess:
+    """A preset, with changes if wanted: "imagenet", "half,size=224,crop=224", "unit,size=none".
+
+    Presets: imagenet (resize 256, crop 224, ImageNet mean and std), half (the same with mean = std
+    = 0.5) and unit (the same, pixels left in 0…1). Keys: size, crop, interpolation.
+    """
+    name, *changes = (part.strip() for part in text.split(","))
+    if name not in PRESETS:
+        raise UnknownName("preprocessing preset", name, PRESETS)
+    parsed: dict[str, Any] = {}
+    for change in changes:
+        key, _, value = change.partition("=")
+        parsed[key] = _parse_value(key, value)
+    return replace(PRESETS[name], **parsed)
+
+
+def _parse_value(key: str, value: str) -> Any:
+    if key in ("size", "crop"):
+        if value in ("none", ""):
+            return None
+        if value == "squash" and key == "size":
+            return value
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+        raise InvalidArgument(f"Preprocessing {key}={value!r} is not a number of pixels or 'none'.")
+    if key == "interpolation":
+        known = ("nearest", "bilinear", "bicubic", "lanczos")
+        if value not in known:
+            raise UnknownName("interpolation", value, known)
+        return value
+    raise UnknownName("preprocessing key", key, ("size", "crop", "interpolation"))

@@ -1,0 +1,289 @@
+"""The scalar that is explained.
+
+Every target turns a network's scores (m, C) into one number per input, (m,). Scores are
+pre-softmax unless `output="probability"`. A target that depends on the prediction is fixed once, on
+the inputs themselves (`fixed`), so that perturbed copies are asked about the same class.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from underhood.errors import InvalidArgument, UnknownName
+
+Output = Literal["score", "probability"]
+Labels = tuple[str, ...] | None
+
+
+class Target(ABC):
+    """Base of all targets; see the module's text."""
+
+    @property
+    def layer(self) -> str | None:
+        """The layer whose activations are read; None where the model's scores are."""
+        return None
+
+    def bound(self, labels: Labels) -> "Target":  # noqa: ARG002 - most targets name no class
+        """This target with labels turned into class numbers."""
+        return self
+
+    def fixed(self, scores: Tensor) -> "Target":  # noqa: ARG002 - most targets are fixed as they are
+        """This target with what depends on the prediction settled by these scores (B, C)."""
+        return self
+
+    def rows(self, rows: Tensor) -> "Target":  # noqa: ARG002 - most targets ask all inputs the same
+        """This (fixed) target for a selection (m,) of the inputs it was fixed on."""
+        return self
+
+    @property
+    def is_fixed(self) -> bool:
+        return True
+
+    @abstractmethod
+    def score(self, values: Tensor) -> Tensor:
+        """(m,) from scores (m, C), or from the activations of `layer`, (m, …)."""
+
+    @abstractmethod
+    def name(self, labels: Labels, row: int = 0) -> str:
+        """In words, for input number `row`."""
+
+
+@dataclass(frozen=True)
+class Class(Target):
+    """A class by number or label; None is the predicted class of each input."""
+
+    of: int | str | None = None
+    output: Output = "score"
+
+    @property
+    def is_fixed(self) -> bool:
+        return isinstance(self.of, int)
+
+    def bound(self, labels: Labels) -> Target:
+        return replace(self, of=class_index(self.of, labels))
+
+    def fixed(self, scores: Tensor) -> Target:
+        if self.of is None:
+            return PerInput(scores.argmax(1), self.output)
+        check_class(self.of, scores.shape[1])
+        return self
+
+    def score(self, values: Tensor) -> Tensor:
+        chosen = self.fixed(values)
+        if isinstance(chosen, PerInput):
+            return chosen.score(values)
+        return _read(values, self.output)[:, self.of]  # type: ignore[index]
+
+    def name(self, labels: Labels, row: int = 0) -> str:  # noqa: ARG002
+        return _label(self.of, labels) + _suffix(self.output)
+
+
+@dataclass(frozen=True)
+class PerInput(Target):
+    """A class of its own for every input, (B,) whole numbers."""
+
+    classes: Tensor
+    output: Output = "score"
+
+    def fixed(self, scores: Tensor) -> Target:
+        if len(self.classes) != len(scores):
+            raise InvalidArgument(
+                f"{len(self.classes)} targets were given for {len(scores)} inputs; "
+                "give one target, or one for each input."
+            )
+        check_class(int(self.classes.max()), scores.shape[1])
+        return self
+
+    def rows(self, rows: Tensor) -> Target:
+        return replace(self, classes=self.classes[rows])
+
+    def score(self, values: Tensor) -> Tensor:
+        classes = self.classes.to(values.device)
+        return _read(values, self.output).gather(1, classes[:, None]).squeeze(1)
+
+    def name(self, labels: Labels, row: int = 0) -> str:
+        return _label(int(self.classes[row]), labels) + _suffix(self.output)
+
+
+@dataclass(frozen=True)
+class Contrast(Target):
+    """Why this class rather than that one: the difference of two classes' scores."""
+
+    of: int | str | None
+    against: int | str
+    output: Output = "score"
+
+    @property
+    def _parts(self) -> tuple[Class, Class]:
+        return Class(self.of, self.output), Class(self.against, self.output)
+
+    @property
+    def is_fixed(self) -> bool:
+        return all(part.is_fixed for part in self._parts)
+
+    def bound(self, labels: Labels) -> Target:
+        against = class_index(self.against, labels)
+        assert against is not None
+        return replace(self, of=class_index(self.of, labels), against=against)
+
+    def fixed(self, scores: Tensor) -> Target:
+        return Difference(*(part.fixed(scores) for part in self._parts))
+
+    def score(self, values: Tensor) -> Tensor:
+        of, against = self._parts
+        return of.score(values) - against.score(values)
+
+    def name(self, labels: Labels, row: int = 0) -> str:
+        of, against = self._parts
+        return f"{of.name(labels, row)} rather than {against.name(labels, row)}"
+
+
+@dataclass(frozen=True)
+class Difference(Target):
+    """One fixed target minus another."""
+
+    of: Target
+    against: Target
+
+    def rows(self, rows: Tensor) -> Target:
+        return Difference(self.of.rows(rows), self.against.rows(rows))
+
+    def score(self, values: Tensor) -> Tensor:
+        return self.of.score(values) - self.against.score(values)
+
+    def name(self, labels: Labels, row: int = 0) -> str:
+        return f"{self.of.name(labels, row)} rather than {self.against.name(labels, row)}"
+
+
+@dataclass(frozen=True)
+class Unit(Target):
+    """A unit inside the network: a channel of a layer, at one position or summed over all.
+
+    channel indexes dimension 1 of the layer's output (m, K, …); position the dimensions after it.
+    """
+
+    at: str
+    channel: int
+    position: tuple[int, ...] | None = None
+
+    @property
+    def layer(self) -> str:
+        return self.at
+
+    def score(self, values: Tensor) -> Tensor:
+        where = (self.channel, *(self.position or ()))
+        shape = tuple(values.shape[1:])
+        inside = all(-n <= i < n for i, n in zip(where, shape, strict=False))
+        if len(where) > len(shape) or not inside:
+            raise InvalidArgument(f"Layer '{self.at}' has units of shape {shape}; there is none at {where}.")
+        for index in where:
+            values = values[:, index]
+        return values.reshape(len(values), -1).sum(1)
+
+    def name(self, labels: Labels, row: int = 0) -> str:  # noqa: ARG002
+        place = f" at {self.position}" if self.position else ""
+        return f"channel {self.channel} of {self.at}{place}"
+
+
+@dataclass(frozen=True)
+class Custom(Target):
+    """Any function from scores (m, C) to one number per input, (m,)."""
+
+    function: Callable[[Tensor], Tensor]
+
+    def score(self, values: Tensor) -> Tensor:
+        score = self.function(values)
+        if not isinstance(score, Tensor) or score.shape != values.shape[:1]:
+            got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+            raise InvalidArgument(
+                f"The target function must give one number per input, shape ({len(values)},); it gave {got}."
+            )
+        return score
+
+    def name(self, labels: Labels, row: int = 0) -> str:  # noqa: ARG002
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+TargetLike = Target | int | str | None | Sequence[int | str] | Callable[[Tensor], Tensor]
+
+
+def as_target(value: TargetLike, labels: Labels = None) -> Target:
+    """A `Target` from a class number or label, None (predicted), one per input, or a function."""
+    if isinstance(value, Target):
+        return value.bound(labels)
+    if value is None or isinstance(value, int | str):
+        return Class(value).bound(labels)
+    if callable(value):
+        return Custom(value)
+    classes = [class_index(item, labels) for item in value]
+    if not classes or None in classes:
+        raise InvalidArgument("A list of targets needs a class number or label for each input.")
+    return PerInput(torch.tensor(classes))
+
+
+def class_index(of: int | str | None, labels: Labels) -> int | None:
+    """The class number of a label; spelling is compared without case, spaces, '-' and '_'."""
+    if of is None or (isinstance(of, str) and of == "predicted"):
+        return None
+    if isinstance(of, str):
+        return int(of) if of.isdigit() and of not in (labels or ()) else _find_label(of, labels)
+    if of < 0:
+        raise InvalidArgument(f"Class {of} is negative; classes are counted from 0.")
+    if labels:
+        check_class(int(of), len(labels))
+    return int(of)
+
+
+def check_class(index: int | str, count: int) -> None:
+    if isinstance(index, str):
+        raise InvalidArgument(f"Class label '{index}' was not looked up; use as_target().")
+    if index >= count:
+        raise InvalidArgument(f"There is no class {index}; the model has {count}, counted from 0.")
+
+
+def _find_label(label: str, labels: Labels) -> int:
+    if not labels:
+        raise InvalidArgument(
+            f"The target '{label}' is a label, but the model has no labels; give them "
+            "(--labels, or Model(labels=…)) or give the class number."
+        )
+    wanted = _plain(label)
+    exact = [i for i, known in enumerate(labels) if _plain(known) == wanted]
+    exact = exact or [i for i, known in enumerate(labels) if wanted in map(_plain, known.split(","))]
+    if len(exact) > 1:
+        raise InvalidArgument(
+            f"Label '{label}' names the classes {exact}; give the number of the one you mean."
+        )
+    if not exact:
+        raise UnknownName("label", label, labels)
+    return exact[0]
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+def _read(scores: Tensor, output: Output) -> Tensor:
+    if output == "score":
+        return scores
+    if output != "probability":
+        raise InvalidArgument(f"output is 'score' or 'probability', not {output!r}.")
+    if scores.shape[1] == 1:
+        return scores.sigmoid()
+    return scores.softmax(1)
+
+
+def _suffix(output: Output) -> str:
+    return "" if output == "score" else " (probability)"
+
+
+def _label(index: int | str | None, labels: Labels) -> str:
+    if index is None:
+        return "predicted class"
+    if isinstance(index, int) and labels:
+        return labels[index]
+    return f"class {index}" if isinstance(index, int) else index
