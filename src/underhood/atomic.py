@@ -1,7 +1,6 @@
 """Files that are written whole or not at all."""
 
-import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,28 +14,22 @@ class CannotWrite(UnderhoodError, OSError):
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, moved to it at the end; after an exception nothing is left of it."""
+    """A temporary file beside `path` that takes its place at the end.
+
+    After an exception nothing is left of it, and what was at `path` before is untouched. A link is
+    followed; anything that is not a regular file, such as a device, is refused.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise CannotWrite(f"'{path}' cannot be written: it exists and is no regular file.")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise _sentence(path, error) from error
-    temporary = Path(name)
-    try:
+        temporary.touch(exist_ok=False)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except UnderhoodError:
+        raise
     except OSError as error:
-        raise error if isinstance(error, UnderhoodError) else _sentence(path, error) from error
+        raise CannotWrite(f"'{path}' cannot be written: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _sentence(path: Path, error: OSError) -> CannotWrite:
-    return CannotWrite(f"'{path}' cannot be written: {error.strerror or error}.")
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask

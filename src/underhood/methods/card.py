@@ -24,6 +24,7 @@ class Card:
     signed:    whether negative values mean evidence against.
     conserves: what its values sum to, or None where they have no fixed sum.
     resolution: "element" (pixel), "region" or "layer".
+    unit:      of one value of the map.
     needs:     what a model must offer.
     cost:      passes through the network for one input.
     source:    the paper.
@@ -36,6 +37,7 @@ class Card:
     signed: bool
     conserves: str | None
     resolution: Literal["element", "region", "layer"]
+    unit: str
     needs: str
     cost: str
     source: str

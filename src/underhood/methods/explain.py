@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from underhood.engine import Engine, Run, Settings
@@ -74,13 +76,13 @@ def explain_each(
     without `failed` its error is raised.
     """
     chosen = as_methods(methods)
-    for item in inputs:
+    for number, item in enumerate(inputs):
         try:
             yield explain_with(chosen, model, item, target, settings, skip_unfit=methods is None)
         except BadInput as error:
             if failed is None:
                 raise
-            failed(str(item), error)
+            failed(str(item) if isinstance(item, str | Path) else f"input {number}", error)
 
 
 def as_methods(methods: Sequence[MethodLike] | MethodLike | None, *, baseline: Any = None) -> list[Method]:
@@ -127,20 +129,23 @@ def explain_with(
     asked = as_target(target, tuple(model.labels) if model.labels else None)
     outputs: Tensor | None = None
     found: dict[str, list[Explanation]] = {}
+    unfit: BadModel | None = None
     for method in methods:
         watch, engine = Stopwatch(), Engine(model, settings)
         run = Run(engine, gathered.tensor, asked, outputs)
         try:
-            attribution = method.attribute(run)
-        except BadModel:
-            if not (skip_unfit and len(methods) > 1):
+            with torch.autocast("cpu", enabled=False):  # the caller's may be on
+                attribution = method.attribute(run)
+        except BadModel as error:
+            if not skip_unfit:
                 raise
+            unfit = error
             continue
         outputs = run.outputs
         made = partial(provenance, model, engine, watch)
         found[method.key] = list(_explanations(method, attribution, run, gathered, made))
-    if not found:
-        raise BadModel("None of the default methods suits this model; name one.")
+    if unfit and not found:  # what even the last, the least demanding method could not do
+        raise unfit
     by_input = zip(*found.values(), strict=True)
     return Explanations([explanation for group in by_input for explanation in group])
 

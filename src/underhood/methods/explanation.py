@@ -24,14 +24,16 @@ class Subject:
     name:   file name, or "input 3".
     digest: sha256 of the network's input as float32 bytes.
     pixels: the picture as the network saw it, (H, W, 3) uint8; None where the input is no picture.
+    features: names of a row's columns or a text's tokens, where they are known.
     """
 
     name: str
     digest: str
     pixels: NDArray[np.uint8] | None = None
+    features: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """One method's map for one input.
 
@@ -61,6 +63,9 @@ class Explanation:
     no_signal: str | None = None
     arrays: Mapping[str, Floats] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Explanation of {self.subject.name} by {self.method}: {self.target}, score {self.score:.4g}"
 
     def heatmap(self) -> Floats:
         """The spatial map (H, W); for an input that is no picture, the values as they are."""

@@ -29,7 +29,7 @@ def save(explanations: Sequence[Explanation], path: Path) -> None:
             temporary.write_text(json.dumps(records, indent=1, allow_nan=False), encoding="utf-8")
         elif path.suffix == ".html":
             page = plugin("writers", "html", kind="writer")(explanations)
-            temporary.write_text(page, encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8", errors="replace")
         else:
             plugin("writers", "png", kind="writer")(explanations).save(temporary)
 

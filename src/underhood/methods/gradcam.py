@@ -50,8 +50,9 @@ class GradCAM(Method):
             maps.append(self._map(name, a, g, run.inputs))  # (B, h, w)
             after_relu.append(bool(a.min() >= 0))
         coarsest = min(maps, key=lambda m: m[0].numel())
+        values = _joined([upsample(m, size) for m in maps])
         return Attribution(
-            _joined([upsample(m, size) for m in maps]),
+            values,
             diagnostics=[
                 {
                     "layer": ", ".join(layers),
@@ -61,7 +62,7 @@ class GradCAM(Method):
             ]
             * len(run),
             grid=(coarsest.shape[1], coarsest.shape[2]),
-            no_signal=[self._judged(zero) for zero in zero_maps(_joined(maps[:1]))],
+            no_signal=[self._judged(zero) for zero in zero_maps(values)],
             arrays=dict(zip(layers, maps, strict=True)),
         )
 
@@ -111,6 +112,7 @@ CARD = Card(
     signed=False,
     conserves=None,
     resolution="layer",
+    unit="evidence per layer position, no fixed unit",
     needs="a layer with a spatial map or patch tokens",
     cost="1 forward + the backward above the layer",
     source="Selvaraju et al. 2017, arXiv:1610.02391",

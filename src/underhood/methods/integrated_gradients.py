@@ -55,7 +55,8 @@ class IntegratedGradients(Method):
         baselines = as_whole(self.baseline).values(
             run.inputs, run.engine.model.preprocess, run.seed
         )  # (n, B, …)
-        difference = run.score - run.scores(_each(run.inputs, baselines)).mean(0)  # (B,)
+        at_baselines = run.scores(_each(run.inputs, baselines), precision="float32")  # (n, B)
+        difference = run.score - at_baselines.mean(0)  # (B,)
         values = self._integrated(run, baselines, self.steps)
         steps = torch.full((len(run),), self.steps)
         while len(rows := self._unfinished(values, difference, steps)):
@@ -141,6 +142,7 @@ CARD = Card(
     signed=True,
     conserves="S(x) - S(x')",
     resolution="element",
+    unit="score per element",
     needs="gradients",
     cost="50 × (forward + backward) + 2 forward",
     source="Sundararajan et al. 2017, arXiv:1703.01365",

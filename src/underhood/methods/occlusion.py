@@ -41,8 +41,11 @@ class Occlusion(Method):
 
     def __post_init__(self) -> None:
         as_baseline(self.baseline)
-        if self.grouping is not None and (self.size or self.stride):
+        given = [length for length in (self.size, self.stride) if length is not None]
+        if self.grouping is not None and given:
             raise InvalidArgument("Occlusion takes a window's size and stride, or a grouping, not both.")
+        if min(given, default=1) < 1:
+            raise InvalidArgument(f"Occlusion's size and stride are at least 1, not {min(given)}.")
 
     @property
     def card(self) -> Card:
@@ -56,7 +59,7 @@ class Occlusion(Method):
         values = groups.spread(falls)
         return Attribution(
             values,
-            diagnostics=[{"groups": groups.count, "precision": run.engine.log.precision}] * len(run),
+            diagnostics=[{**_about(groups), "precision": run.engine.log.precision}] * len(run),
             no_signal=zero_maps(values),
         )
 
@@ -67,7 +70,7 @@ class Occlusion(Method):
         if len(shape) == 1 and self.size is None:
             return elements(shape)
         size = min(self.size or max(1, min(shape) // 7), *shape)
-        return Windows(shape, size, min(self.stride or max(1, size // 4), size))
+        return Windows(shape, size, self.stride or max(1, size // 4))
 
     def _hidden(self, run: Run, groups: Grouping) -> Variants:
         """The input as it is, then with each group hidden; all of it again for each fill.
@@ -86,6 +89,12 @@ class Occlusion(Method):
         return Variants(run.inputs, len(fills) * (1 + groups.count), make)
 
 
+def _about(groups: Grouping) -> dict[str, int]:
+    """How many groups, and the windows that were used, which may be chosen by the input's size."""
+    windows = {"size": groups.size, "stride": groups.stride} if isinstance(groups, Windows) else {}
+    return {"groups": groups.count, **windows}
+
+
 CARD = Card(
     name="Occlusion",
     question="attribution",
@@ -95,6 +104,7 @@ CARD = Card(
     signed=True,
     conserves=None,
     resolution="region",
+    unit="score per region",
     needs="nothing but scores",
     cost="one forward for each position (about 625)",
     source="Zeiler & Fergus 2014, arXiv:1311.2901",

@@ -50,8 +50,10 @@ class SmoothGrad(Method):
     key = "smoothgrad"
 
     def __post_init__(self) -> None:
-        if self.n < 2 or self.n % 2:
-            raise InvalidArgument(f"SmoothGrad takes an even number of copies from 2, not {self.n}.")
+        if self.n < 4 or self.n % 2:
+            raise InvalidArgument(
+                f"SmoothGrad takes an even number of copies from 4 (two pairs have a spread), not {self.n}."
+            )
         if self.sigma <= 0:
             raise InvalidArgument(f"SmoothGrad's sigma must be above 0, not {self.sigma}.")
         if self.kind not in ("mean", "squared", "variance"):
@@ -63,7 +65,7 @@ class SmoothGrad(Method):
         return replace(CARD, question=self.of.card.question, signed=signed)
 
     def attribute(self, run: Run) -> Attribution:
-        moments = Moments(run.inputs, group=2, error=self.error)
+        moments = Moments(len(run), group=2, error=self.error)
         run.map(self._noisy(run), lambda noisy: self.of.attribute(noisy).values, moments)
         maps = {
             "mean": lambda: moments.mean,
@@ -120,6 +122,7 @@ CARD = Card(
     signed=False,
     conserves=None,
     resolution="element",
+    unit="score per unit of input",
     needs="gradients",
     cost="50 × (forward + backward)",
     source="Smilkov et al. 2017, arXiv:1706.03825",

@@ -1,0 +1,107 @@
+"""The commands; each one's work is imported when it runs, so that `--help` is quick."""
+
+import shlex
+import sys
+from typing import Any
+
+import click
+
+from underhood import __version__
+
+MODEL = click.option(
+    "--model",
+    required=True,
+    metavar="SCHEME:NAME",
+    help="torchvision:NAME, timm:NAME, hf:NAME-OR-FOLDER, file:PATH.py:FUNCTION or demo:NAME.",
+)
+WEIGHTS = click.option(
+    "--weights", metavar="FILE", help="A .safetensors, .pt or .pth file (never unpickles code)."
+)
+TRUST = click.option(
+    "--trust", is_flag=True, help="Let a weight file run code while it is unpickled; only if you know it."
+)
+PREPROCESS = click.option(
+    "--preprocess",
+    metavar="PRESET[,KEY=VALUE…]",
+    help="imagenet, half or unit, with changes: half,size=224,crop=224.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def underhood() -> None:
+    """Looks inside trained deep models, and says how far each answer can be trusted."""
+
+
+@underhood.command()
+@click.argument("inputs", nargs=-1, required=True)
+@MODEL
+@WEIGHTS
+@TRUST
+@PREPROCESS
+@click.option("--labels", metavar="FILE", help="A label per line, or JSON.")
+@click.option("--target", metavar="LABEL", help="Class to explain, by label or number [default: predicted].")
+@click.option("--against", metavar="LABEL", help="Why the target rather than this class.")
+@click.option("--probability", is_flag=True, help="Explain the probability, not the pre-softmax score.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    help="May be given several times; see `underhood methods` [default: gradcam, integrated_gradients, "
+    "occlusion].",
+)
+@click.option("--baseline", metavar="NAME", help="What absent means: zeros, mean, black, grey, white, blur, "
+    "noise or inpaint.")  # fmt: skip
+@click.option("--layer", metavar="NAME", help="Layer for Grad-CAM; see `underhood layers`.")
+@click.option("--out", default="report.html", show_default=True, metavar="FILE",
+    help="Written whole or not at all: .html, .json, .npz or .png.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
+    show_default=True)  # fmt: skip
+@click.option("--memory", metavar="SIZE", help="Budget for one micro-batch, such as 512MB.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@JSON
+def explain(**options: Any) -> int:
+    """Explain what a model says of INPUTS: pictures, folders or globs.
+
+    \b
+    underhood explain photo.jpg --model torchvision:mobilenet_v2 --weights mobilenetv2.safetensors \\
+        --target tabby --method gradcam --method integrated_gradients --baseline blur
+    """
+    from underhood.cli.explain import run
+
+    return run(command=shlex.join(["underhood", *sys.argv[1:]]), **options)
+
+
+@underhood.command()
+@JSON
+def methods(as_json: bool) -> None:
+    """List the methods: what each answers, needs, costs and gets wrong."""
+    from underhood.cli.tables import print_methods
+
+    print_methods(as_json)
+
+
+@underhood.command()
+@MODEL
+@WEIGHTS
+@TRUST
+@PREPROCESS
+@JSON
+def layers(model: str, weights: str | None, trust: bool, preprocess: str | None, as_json: bool) -> None:
+    """List a model's named layers and shapes, and the one Grad-CAM looks at by default."""
+    from underhood.cli.tables import print_layers
+    from underhood.models import load
+
+    print_layers(load(model, weights=weights, trust=trust, preprocess=preprocess), as_json)
+
+
+@underhood.command()
+@click.option("--out", default="out", show_default=True, metavar="FOLDER", help="Where the report goes.")
+def demo(out: str) -> int:
+    """The story in one command: two skin-lesion models, one of which reads the ruler."""
+    from underhood.cli.demo import run
+
+    return run(out)

@@ -1,0 +1,159 @@
+"""`underhood explain`."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from underhood.cli.progress import progress
+from underhood.engine import Settings
+from underhood.errors import InvalidArgument, UnderhoodError, UnknownName
+from underhood.inputs import as_baseline, find_pictures
+from underhood.methods import Explanation, Explanations, GradCAM, Method, as_methods, explain_each
+from underhood.methods.files import SUFFIXES
+from underhood.models import Class, Contrast, Model, Target, load
+from underhood.reports import write_html
+
+
+def run(
+    *,
+    command: str,
+    inputs: Sequence[str],
+    model: str,
+    weights: str | None,
+    trust: bool,
+    preprocess: str | None,
+    labels: str | None,
+    target: str | None,
+    against: str | None,
+    probability: bool,
+    methods: Sequence[str],
+    baseline: str | None,
+    layer: str | None,
+    out: str,
+    device: str,
+    precision: Any,
+    memory: str | None,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Explain and write; 1 where any input failed, though the others are done."""
+    path = _checked_path(out)
+    chosen = _methods(methods, baseline, layer)
+    asked = _target(target, against, probability)
+    paths = list(find_pictures(inputs))
+    loaded = load(model, weights=weights, labels=labels, preprocess=preprocess, layer=layer, trust=trust)
+    asked = asked.bound(tuple(loaded.labels) if loaded.labels else None)
+    failures: dict[str, str] = {}
+    records: list[dict[str, Any]] = []
+    with progress(len(paths)) as (report, next_input):
+        settings = Settings(device, precision, memory, seed, report)
+
+        def stream() -> Iterator[Explanation]:
+            for done in explain_each(
+                loaded,
+                _announced(paths, next_input),
+                asked,
+                methods=chosen,
+                settings=settings,
+                failed=lambda name, error: failures.__setitem__(name, str(error)),
+            ):
+                records.extend(e.as_dict() for e in done)
+                yield from done
+
+        _write(stream(), path, failures, command)
+    _print(records, failures, loaded, path, as_json)
+    return 1 if failures else 0
+
+
+def _checked_path(out: str) -> Path:
+    """Refuse a bad destination before the work, not after it."""
+    path = Path(out).expanduser()
+    if path.suffix not in SUFFIXES:
+        raise UnknownName("file type", path.suffix or path.name, SUFFIXES)
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"There is no folder '{path.parent}' to write {path.name} to.")
+    return path
+
+
+def _methods(names: Sequence[str], baseline: str | None, layer: str | None) -> list[Method] | None:
+    """The chosen methods with their options; None where the defaults may choose what suits the model."""
+    if baseline is not None:
+        as_baseline(baseline)
+    if not names and baseline is None:
+        return None
+    chosen = as_methods(list(names) or None, baseline=baseline)
+    return [replace(m, layer=layer) if layer and isinstance(m, GradCAM) else m for m in chosen]
+
+
+def _target(target: str | None, against: str | None, probability: bool) -> Target:
+    output: Any = "probability" if probability else "score"
+    return Contrast(target, against, output) if against else Class(target, output)
+
+
+def _announced(paths: Sequence[Path], next_input: Any) -> Iterator[Path]:
+    for path in paths:
+        next_input(path.name)
+        yield path
+
+
+def _write(explanations: Iterator[Explanation], path: Path, failures: dict[str, str], command: str) -> None:
+    """Explain and write as it goes; nothing is written where nothing could be explained."""
+    first = next(explanations, None)
+    if first is None:
+        raise UnderhoodError(" ".join(failures.values()) or "There is nothing to explain.")
+
+    def all_of_them() -> Iterator[Explanation]:
+        yield first
+        yield from explanations
+
+    if path.suffix == ".html":
+        write_html(all_of_them(), path, failures=lambda: failures, command=command)
+    else:
+        Explanations(list(all_of_them()), failures).save(path)
+
+
+def _print(
+    records: Sequence[dict[str, Any]],
+    failures: dict[str, str],
+    model: Model,
+    path: Path,
+    as_json: bool,
+) -> None:
+    if as_json:
+        found = {"output": str(path), "explanations": records, "failures": failures}
+        click.echo(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        for note in model.notes:
+            click.echo(f"Note: {note}", err=True)
+        shown: set[str] = set()
+        for record in records:
+            _print_record(record, first=record["input"]["name"] not in shown)
+            shown.add(record["input"]["name"])
+        click.echo(f"Wrote {path}")
+    for name, reason in failures.items():
+        click.echo(f"Error: {name}: {reason}", err=True)
+
+
+def _print_record(record: dict[str, Any], *, first: bool) -> None:
+    if first:
+        top = [f"{c['label']} {c['probability']:.2f}" for c in record["prediction"]["top"][:3]]
+        click.echo(f"{record['input']['name']}: {', '.join(top)}")
+        click.echo(f"  explained: {record['target']}, score {record['score']:.3f}")
+    facts = {k: v for k, v in record["diagnostics"].items() if k in SHOWN and v is not None}
+    told = ", ".join(
+        f"{SHOWN[k]} {v:.3g}" if isinstance(v, float) else f"{SHOWN[k]} {v}" for k, v in facts.items()
+    )
+    warning = f"  no signal: {record['no_signal']}" if record["no_signal"] else ""
+    click.echo(f"  {record['method']:<22}{told}{warning}")
+
+
+SHOWN = {
+    "layer": "layer",
+    "relative_gap": "completeness gap",
+    "relative_standard_error": "standard error",
+    "groups": "windows",
+}

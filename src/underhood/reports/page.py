@@ -1,0 +1,108 @@
+"""The page, piece by piece: what was written need not be kept."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from underhood.errors import InvalidArgument
+from underhood.methods.explanation import Explanation
+from underhood.reports import Failures, colours, view, words
+
+HERE = Path(__file__).parent
+KEPT_VALUES = 6  # of one provenance entry; of more, their number is given
+
+
+@dataclass
+class Tally:
+    """What the foot of the page needs to know of the sections written before it."""
+
+    index: list[tuple[int, str, str, str | None]] = field(default_factory=list)
+    methods: dict[str, None] = field(default_factory=dict)
+    maps: int = 0
+    provenance: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def add(self, section: view.Section, items: list[Explanation]) -> None:
+        said = f"{section.predicted} {section.probability}"
+        self.index.append((section.number, section.name, said, section.thumbnail))
+        self.maps += len(items)
+        for item in items:
+            self.methods[item.card.name] = None
+            for key, value in item.provenance.items():
+                if key not in view.PER_MAP and (said := words.describe(value)):
+                    known = self.provenance.setdefault(words.plain(str(key)), {})
+                    if len(known) <= KEPT_VALUES:
+                        known[said] = None
+
+    def repeat(self) -> list[tuple[str, list[str], bool]]:
+        """Provenance as (key, values, whether there are more)."""
+        return [
+            (key, list(values)[:KEPT_VALUES], len(values) > KEPT_VALUES)
+            for key, values in self.provenance.items()
+        ]
+
+
+def pieces(explanations: Iterable[Explanation], failures: Failures | None, command: str) -> Iterator[str]:
+    """The page in order. Input by input is explained and written; failures are read at the end."""
+    tally = Tally()
+    if failures is None:
+        failures = getattr(explanations, "failures", {})
+
+    def failed() -> dict[str, str]:
+        found: Mapping[str, str] = failures() if callable(failures) else failures
+        if not tally.maps and not found:
+            raise InvalidArgument("There is no explanation to write.")
+        return dict(found)
+
+    def written() -> Iterator[view.Section]:
+        for section, items in view.sections(explanations):
+            tally.add(section, items)
+            yield section
+
+    stream = (
+        _environment()
+        .get_template("report.html.j2")
+        .stream(sections=written(), tally=tally, failed=failed, command=command, **_assets())
+    )
+    stream.enable_buffering(64)
+    return iter(stream)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _assets() -> dict[str, Any]:
+    """Style and script, and the policy that lets nothing but these two run."""
+    style = (HERE / "assets" / "report.css").read_text(encoding="utf-8")
+    script = (HERE / "assets" / "report.js").read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return {
+        "style": style,
+        "script": script,
+        "policy": policy,
+        "colours": colours.as_json(),
+        "caveat": words.CAVEAT,
+        "short": words.short,
+    }
+
+
+def _source(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return f"'sha256-{digest}'"
