@@ -1,0 +1,1 @@
+"""The embedded default: synthetic dermoscopy with planted shortcuts, and models trained on it."""
