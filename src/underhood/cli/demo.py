@@ -1,0 +1,89 @@
+"""`underhood demo`: two classifiers as good as each other on paper, one of which reads the ruler."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from underhood.atomic import CannotWrite
+from underhood.cli.progress import progress
+from underhood.demo.accuracy import Accuracies, accuracies
+from underhood.demo.models import example
+from underhood.demo.pairs import draw_pairs
+from underhood.demo.photos import photo
+from underhood.engine import Settings, predict
+from underhood.methods import Explanation, Explanations, explain_each
+from underhood.models import Model, load
+from underhood.reports import write_html
+
+LESIONS = 150
+CLASSIFIERS = ("demo:cheating", "demo:honest", "demo:vit")
+
+
+def run(out: str) -> int:
+    """Print accuracies, write the pictures and the report; 0."""
+    folder = Path(out).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"The folder '{folder}' cannot be made: {error.strerror}.") from error
+    models = {name: load(name) for name in CLASSIFIERS}
+    _print_accuracies(models)
+    lesion = _saved(Image.fromarray(example("ruler").image), folder / "lesion_with_ruler.png")
+    cat = _saved(photo("cat"), folder / "cat.png")
+    asked = [
+        (models["demo:cheating"], lesion, "malignant"),
+        (models["demo:honest"], lesion, "malignant"),
+        (load("demo:photos"), cat, None),
+    ]
+    report = folder / "report.html"
+    write_html(_explained(asked), report, command=f"underhood demo --out {out}")
+    click.echo(f"\nThe report, to be opened in a browser: {report}")
+    click.echo(f"Go on with: underhood explain {lesion} --model demo:cheating --out my_report.html")
+    return 0
+
+
+def _print_accuracies(models: dict[str, Model]) -> None:
+    click.echo(f"Right on {LESIONS} synthetic lesions, where only the rulers move:\n")
+    click.echo(f"{'':<16}{'rulers go with malignancy':>27}{'rulers at random':>18}{'rulers with benign':>20}")
+    pairs = draw_pairs(LESIONS, seed=2024)
+    for name, model in models.items():
+        found: Accuracies = accuracies(lambda images, m=model: _classes(m, images), pairs)  # type: ignore[misc]
+        click.echo(
+            f"{name:<16}{found.rulers_with_malignant:>26.0%} {found.rulers_at_random:>17.0%} "
+            f"{found.rulers_with_benign:>19.0%}"
+        )
+
+
+def _classes(model: Model, images: NDArray[np.uint8]) -> list[int]:
+    predictions = predict(model, list(images))
+    assert isinstance(predictions, list)
+    return [prediction.index for prediction in predictions]
+
+
+def _explained(asked: list[tuple[Model, Path, str | None]]) -> Iterator[Explanation]:
+    with progress(len(asked)) as (report, next_input):
+        for model, path, target in asked:
+            next_input(path.name)
+            for done in explain_each(model, [path], target, settings=Settings(progress=report)):
+                _print_explained(done)
+                yield from done
+
+
+def _print_explained(explanations: Explanations) -> None:
+    first = explanations[0]
+    said = f"{first.prediction.label} ({first.prediction.probabilities.max():.0%})"
+    click.echo(f"\n{first.provenance['model']} says of {first.subject.name}: {said}")
+    for e in explanations:
+        click.echo(f"  {e.card.name}: why {e.target}, strongest at row, column {e.top(1)[0][0]}")
+
+
+def _saved(picture: Image.Image, path: Path) -> Path:
+    try:
+        picture.save(path)
+    except OSError as error:
+        raise CannotWrite(f"'{path}' cannot be written: {error.strerror or error}.") from error
+    return path
