@@ -59,6 +59,7 @@ class Section:
     number: int
     name: str
     digest: str
+    model: str
     predicted: str
     probability: str
     top: list[tuple[str, float, str, str]]
@@ -89,6 +90,7 @@ def section(index: int, items: Sequence[Explanation]) -> Section:
         number=index,
         name=subject.name,
         digest=subject.digest,
+        model=str(items[0].provenance.get("model", "")),
         predicted=prediction.label,
         probability=top[0][2],
         top=top,

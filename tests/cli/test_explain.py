@@ -1,0 +1,208 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from underhood.demo.models import build, example
+
+
+def underhood(*arguments, **more):
+    command = [sys.executable, "-m", "underhood.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **more)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in ("ruler", "benign"):
+        Image.fromarray(example(name).image).save(folder / f"{name}.png")
+    return folder
+
+
+def explained(folder, *arguments, inputs=("ruler.png",), out="report.html"):
+    paths = [folder / name for name in inputs]
+    given = ("--method", "gradcam", *arguments) if "--method" not in arguments else arguments
+    return underhood("explain", *paths, "--model", "demo:cheating", "--out", folder / out, *given)
+
+
+def test_explain_writes_a_report_and_says_where(folder):
+    done = explained(folder, "--method", "gradcam", "--method", "saliency")
+    assert done.returncode == 0, done.stderr
+    assert "malignant" in done.stdout
+    assert f"Wrote {folder / 'report.html'}" in done.stdout
+    page = (folder / "report.html").read_text()
+    assert "Grad-CAM" in page
+    assert "Saliency" in page
+    assert "underhood explain" in page  # how to repeat it
+
+
+def test_redirected_output_has_no_progress_bar_and_no_escape_codes(folder):
+    done = explained(folder)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def test_json_is_one_document_that_holds_what_was_said(folder):
+    done = explained(folder, "--json", inputs=("ruler.png", "benign.png"))
+    told = json.loads(done.stdout)
+    assert [e["prediction"]["label"] for e in told["explanations"]] == ["malignant", "benign"]
+    assert told["failures"] == {}
+    assert told["explanations"][0]["provenance"]["seed"] == 0
+
+
+def test_a_folder_and_a_glob_are_searched(folder):
+    by_folder = underhood("explain", folder, "--model", "demo:cheating", "--method", "saliency", "--json",
+                          "--out", folder / "a.html")  # fmt: skip
+    by_glob = underhood("explain", f"{folder}/*.png", "--model", "demo:cheating", "--method", "saliency",
+                        "--json", "--out", folder / "b.html")  # fmt: skip
+    names = [[e["input"]["name"] for e in json.loads(d.stdout)["explanations"]] for d in (by_folder, by_glob)]
+    assert names[0] == names[1]
+    assert len(names[0]) == 2
+
+
+def test_a_missing_file_among_many_is_listed_and_the_others_are_done(folder):
+    done = explained(folder, "--json", inputs=("ruler.png", "absent.png", "benign.png"))
+    told = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert len(told["explanations"]) == 2
+    assert list(told["failures"]) == [str(folder / "absent.png")]
+    assert "There is no file" in done.stderr
+    assert "absent.png" in (folder / "report.html").read_text()
+
+
+BAD = {
+    "unknown label": (("--target", "malignent"), "malignant"),
+    "unknown layer": (("--layer", "featurs"), "features"),
+    "unknown method": (("--method", "gradcm"), "gradcam"),
+    "unknown baseline": (("--baseline", "blurr"), "blur"),
+    "unknown preset": (("--preprocess", "imagnet"), "imagenet"),
+    "class out of range": (("--target", "7"), "has 2"),
+    "bad memory": (("--memory", "lots"), "512MB"),
+    "no such device": (("--device", "cuda:9"), "cuda:9"),
+    "no such folder": (("--out", "/nowhere/report.html"), "/nowhere"),
+    "unknown suffix": (("--out", "report.doc"), ".html"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_wrong_word_is_refused_in_one_sentence_that_helps(folder, case):
+    arguments, hint = BAD[case]
+    done = explained(folder, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_picture_is_refused_and_leaves_no_report(folder, tmp_path):
+    (tmp_path / "text.jpg").write_text("not a picture")
+    done = underhood("explain", tmp_path / "text.jpg", "--model", "demo:honest", "--out", tmp_path / "r.html")
+    assert done.returncode == 1
+    assert "not a picture" in done.stderr
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    done = underhood("explain", tmp_path, "--model", "demo:honest", "--out", tmp_path / "r.html")
+    assert done.returncode == 1
+    assert "holds no pictures" in done.stderr
+
+
+class Payload:
+    def __reduce__(self):
+        return (os.system, ("touch /tmp/underhood_payload_ran",))
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_named(folder, tmp_path):
+    with (tmp_path / "evil.pt").open("wb") as file:
+        pickle.dump({"state_dict": Payload()}, file)
+    done = explained(folder, "--weights", tmp_path / "evil.pt")
+    assert done.returncode == 1
+    assert "system" in done.stderr or "not a readable" in done.stderr
+    assert not os.path.exists("/tmp/underhood_payload_ran")
+
+
+def test_weights_of_another_architecture_are_reported_by_name(folder, tmp_path):
+    save_file(build("vit").state_dict(), tmp_path / "vit.safetensors")
+    done = explained(folder, "--weights", tmp_path / "vit.safetensors")
+    assert done.returncode == 1
+    assert "missing" in done.stderr
+    assert "unexpected" in done.stderr
+
+
+def test_nan_in_weights_is_named(folder, tmp_path):
+    state = build("honest").state_dict()
+    name = next(n for n, t in state.items() if t.is_floating_point())
+    state[name] = torch.full_like(state[name], float("nan"))
+    save_file({n: t.contiguous() for n, t in state.items()}, tmp_path / "nan.safetensors")
+    done = explained(folder, "--weights", tmp_path / "nan.safetensors")
+    assert done.returncode == 1
+    assert f"'{name}'" in done.stderr
+
+
+def test_maps_can_be_saved_as_numbers(folder):
+    done = explained(folder, out="maps.npz")
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "maps.npz") as maps:
+        assert maps["0/gradcam"].shape == (128, 128)
+
+
+SLOW_MODEL = """
+import time, torch
+class Slow(torch.nn.Module):
+    def forward(self, x):
+        time.sleep(0.2)
+        return x.mean((2, 3))
+def build():
+    return Slow()
+"""
+
+
+def test_ctrl_c_keeps_the_old_report_and_leaves_nothing_half_written(folder, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_MODEL)
+    report = tmp_path / "report.html"
+    report.write_text("old")
+    command = [sys.executable, "-m", "underhood.cli", "explain", str(folder), "--model",
+               f"file:{tmp_path}/slow.py:build", "--method", "occlusion", "--out", str(report)]  # fmt: skip
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(6)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in told
+    assert report.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "__pycache__") == ["report.html", "slow.py"]
+
+
+def test_help_and_import_do_not_load_torch():
+    code = "import sys, underhood.cli, underhood; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert "explain" in underhood("--help").stdout
+
+
+def test_methods_lists_every_card():
+    told = json.loads(underhood("methods", "--json").stdout)
+    assert set(told) == {"saliency", "smoothgrad", "input_x_gradient", "integrated_gradients", "gradcam",
+                         "occlusion"}  # fmt: skip
+    table = underhood("methods").stdout
+    for card in told.values():
+        assert card["question"] in table
+
+
+def test_layers_names_shapes_and_the_default_with_its_reason():
+    told = json.loads(underhood("layers", "--model", "demo:vit", "--json").stdout)
+    assert told["default"] == "blocks.3.norm1"
+    assert "attention" in told["reason"]
+    assert "blocks.3.norm1" in underhood("layers", "--model", "demo:vit").stdout
