@@ -106,7 +106,7 @@ def test_a_wrong_word_is_refused_in_one_sentence_that_helps(folder, case):
     assert "Traceback" not in done.stderr
 
 
-def test_a_broken_picture_is_refused_and_leaves_no_report(folder, tmp_path):
+def test_a_broken_picture_is_refused_and_leaves_no_report(tmp_path):
     (tmp_path / "text.jpg").write_text("not a picture")
     done = underhood("explain", tmp_path / "text.jpg", "--model", "demo:honest", "--out", tmp_path / "r.html")
     assert done.returncode == 1

@@ -1,0 +1,65 @@
+"""Each method by each library, in the library's fastest setting that we found."""
+
+from collections.abc import Callable
+
+import torch
+from captum.attr import IntegratedGradients, LayerGradCam, NoiseTunnel, Occlusion, Saliency
+from torch import Tensor, nn
+
+import underhood as uh
+from benchmarks.networks import CAM_LAYERS
+
+Run = Callable[[], object]
+STEPS = 50
+
+
+def integrated_gradients(name: str, module: nn.Module, x: Tensor, **how: object) -> dict[str, Run]:
+    model, peer = uh.Model(module), IntegratedGradients(module)
+    return {
+        "underhood": lambda: uh.IntegratedGradients(STEPS)(model, x, 0, **how),
+        "captum": lambda: peer.attribute(x, target=0, n_steps=STEPS, internal_batch_size=8),
+    }
+
+
+def smoothgrad(name: str, module: nn.Module, x: Tensor, **how: object) -> dict[str, Run]:
+    model, peer = uh.Model(module), NoiseTunnel(Saliency(module))
+    return {
+        "underhood": lambda: uh.SmoothGrad(STEPS)(model, x, 0, **how),
+        "captum": lambda: peer.attribute(x, target=0, nt_samples=STEPS, nt_samples_batch_size=10, stdevs=0.5),
+    }
+
+
+def occlusion(name: str, module: nn.Module, x: Tensor, *, stride: int = 8, **how: object) -> dict[str, Run]:
+    model, peer = uh.Model(module), Occlusion(module)
+    window = {"sliding_window_shapes": (3, 32, 32), "strides": (3, stride, stride)}
+
+    def captum() -> Tensor:
+        with torch.inference_mode():
+            return peer.attribute(x, target=0, perturbations_per_eval=16, **window)
+
+    return {
+        "underhood": lambda: uh.Occlusion(32, stride)(model, x, 0, **how),
+        "captum": captum,
+    }
+
+
+def gradcam(name: str, module: nn.Module, x: Tensor) -> dict[str, Run]:
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    layer = module.get_submodule(CAM_LAYERS[name])
+    model, peer, grid = uh.Model(module), LayerGradCam(module, layer), None
+    if name.startswith("vit"):
+        grid = lambda t: t[:, 1:].reshape(len(t), 14, 14, -1).permute(0, 3, 1, 2)  # noqa: E731
+    cam = GradCAM(module, [layer], reshape_transform=grid)
+    targets = [ClassifierOutputTarget(0)] * len(x)
+
+    def captum() -> object:
+        found = peer.attribute(x, target=0)
+        return found if found.ndim < 4 else LayerGradCam.interpolate(found, (224, 224))
+
+    return {
+        "underhood": lambda: uh.GradCAM(CAM_LAYERS[name])(model, x, 0),
+        "captum": captum,
+        "pytorch-grad-cam": lambda: cam(x, targets),
+    }

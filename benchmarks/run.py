@@ -1,0 +1,149 @@
+"""`make bench`: every comparison, written to benchmarks/RESULTS.md.
+
+python -m benchmarks.run [--networks resnet18,vit_tiny] [--only gradcam,occlusion] [--rounds 3]
+"""
+
+import argparse
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+import underhood as uh
+from benchmarks import methods
+from benchmarks.floor import floor, forward, forward_backward
+from benchmarks.measure import Cost, alternating
+from benchmarks.memory import measured
+from benchmarks.networks import BUILDERS, network, pictures
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+PATH_METHODS = {"integrated_gradients": 50, "smoothgrad": 50}
+STRIDES = {"resnet18": 8, "resnet50": 24, "vgg16": 24, "vit_tiny": 8}  # the slow ones on fewer windows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--networks", default=",".join(BUILDERS))
+    parser.add_argument("--only", default="gradcam,integrated_gradients,smoothgrad,occlusion")
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    only = chosen.only.split(",")
+    lines = [*_about(chosen.rounds)]
+    for title, table in TABLES.items():
+        if title in only:
+            print(f"# {title}", flush=True)
+            lines += [*table(chosen.networks.split(","), chosen.rounds)]
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"Wrote {RESULTS}")
+
+
+def _about(rounds: int) -> Iterator[str]:
+    bfloat16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    yield "# Benchmarks"
+    yield ""
+    yield (
+        f"Repeat with `make bench`. {platform.machine()}, {psutil.cpu_count()} cores, "
+        f"{torch.backends.cpu.get_cpu_capability()}, bfloat16 instructions: {'yes' if bfloat16 else 'no'}; "
+        f"torch {torch.__version__}, underhood {uh.__version__}. Medians of {rounds} alternating runs in one "
+        "process; × is the cost over the floor in CPU seconds, with wall time in brackets. The floor is the "
+        "passes that the maths needs and nothing else, float32, at the best batch and memory format. "
+        "Memory is the peak beyond the loaded network, each in a process of its own. Weights are random "
+        "and seeded; pictures 224 × 224."
+    )
+
+
+def _path_table(method: str, names: list[str], rounds: int) -> Iterator[str]:
+    count = PATH_METHODS[method]
+    yield from _head(f"{method}, {count} steps", "floor (CPU s, setting)", "underhood", "captum",
+                     "underhood MiB", "captum MiB")  # fmt: skip
+    for name in names:
+        module, x = network(name), pictures()
+        base, setting = floor(module, x, count, forward_backward)
+        cost = alternating({"floor": base, **getattr(methods, method)(name, module, x)}, rounds)
+        memory = [f"{measured(method, name, tool):.0f}" for tool in ("underhood", "captum")]
+        yield _row(name, f"{cost['floor'].cpu:.2f}, {setting}", _times(cost, "underhood"),
+                   _times(cost, "captum"), *memory)  # fmt: skip
+
+
+def _occlusion_table(names: list[str], rounds: int) -> Iterator[str]:
+    yield from _head("occlusion, windows of 32", "windows", "floor (CPU s, setting)", "underhood float32",
+                     "underhood auto", "captum", "auto against captum", "rank correlation auto/float32")  # fmt: skip
+    for name in names:
+        module, x, stride = network(name), pictures(), STRIDES[name]
+        windows = (-(-(224 - 32) // stride) + 1) ** 2
+        base, setting = floor(module, x, windows, forward)
+        exact = methods.occlusion(name, module, x, stride=stride, precision="float32")
+        auto = methods.occlusion(name, module, x, stride=stride, precision="auto")
+        runs = {"floor": base, "underhood float32": exact["underhood"], "underhood auto": auto["underhood"],
+                "captum": exact["captum"]}  # fmt: skip
+        cost = alternating(runs, rounds)
+        maps = [np.asarray(run().heatmap()).ravel() for run in (exact["underhood"], auto["underhood"])]
+        yield _row(name, str(windows), f"{cost['floor'].cpu:.2f}, {setting}",
+                   *(_times(cost, tool) for tool in ("underhood float32", "underhood auto", "captum")),
+                   f"{cost['captum'].cpu / cost['underhood auto'].cpu:.2f} × faster",
+                   f"{_rank_correlation(*maps):.4f}")  # fmt: skip
+
+
+def _gradcam_table(names: list[str], rounds: int) -> Iterator[str]:
+    yield from _head("Grad-CAM", "batch", "one forward pass, no graph (CPU ms)", "underhood", "captum",
+                     "pytorch-grad-cam", "against pytorch-grad-cam")  # fmt: skip
+    for name in names:
+        module = network(name)
+        for batch in (1, 16):
+            x = pictures(batch)
+            cost = _gradcam_cost(name, module, x, 4 * rounds if batch == 1 else rounds)
+            gain = cost["pytorch-grad-cam"].cpu / cost["underhood"].cpu
+            yield _row(name, str(batch), f"{1000 * cost['floor'].cpu:.0f}",
+                       *(_times(cost, tool) for tool in ("underhood", "captum", "pytorch-grad-cam")),
+                       f"{gain:.2f} × faster")  # fmt: skip
+
+
+def _gradcam_cost(name: str, module: torch.nn.Module, x: torch.Tensor, rounds: int) -> dict[str, Cost]:
+    from benchmarks.floor import prepared
+
+    last = prepared(module, channels_last=True)
+    plain = prepared(module, channels_last=False)
+    tried = alternating({"last": lambda: forward(last, x), "plain": lambda: forward(plain, x)}, rounds)
+    best = last if tried["last"].cpu < tried["plain"].cpu else plain
+    runs = {"floor": lambda: forward(best, x), **methods.gradcam(name, module, x)}
+    return alternating(runs, rounds)
+
+
+TABLES = {
+    "gradcam": _gradcam_table,
+    "integrated_gradients": lambda names, rounds: _path_table("integrated_gradients", names, rounds),
+    "smoothgrad": lambda names, rounds: _path_table("smoothgrad", names, rounds),
+    "occlusion": _occlusion_table,
+}
+
+
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a, b).statistic)
+
+
+def _times(cost: dict[str, Cost], tool: str) -> str:
+    floor_cost = cost["floor"]
+    return f"{cost[tool].cpu / floor_cost.cpu:.2f} × ({cost[tool].wall / floor_cost.wall:.2f})"
+
+
+def _head(title: str, *columns: str) -> Iterator[str]:
+    yield ""
+    yield f"## {title}"
+    yield ""
+    yield _row("network", *columns)
+    yield _row(*["---"] * (len(columns) + 1))
+
+
+def _row(*cells: str) -> str:
+    row = f"| {' | '.join(cells)} |"
+    print(row, flush=True)
+    return row
+
+
+if __name__ == "__main__":
+    main()
