@@ -19,9 +19,8 @@ class Cost:
 def alternating(runs: Mapping[str, Callable[[], object]], rounds: int = 3) -> dict[str, Cost]:
     """Median cost of each run; one after the other, round by round, so that all meet the same weather."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for name, run in runs.items():
-        if rounds > 1:
-            run()  # warm up
+    for run in runs.values() if rounds > 1 else ():
+        run()  # warm up
     for _ in range(rounds):
         for name, run in runs.items():
             gc.collect()

@@ -13,7 +13,7 @@ Run = Callable[[], object]
 STEPS = 50
 
 
-def integrated_gradients(name: str, module: nn.Module, x: Tensor, **how: object) -> dict[str, Run]:
+def integrated_gradients(_name: str, module: nn.Module, x: Tensor, **how: object) -> dict[str, Run]:
     model, peer = uh.Model(module), IntegratedGradients(module)
     return {
         "underhood": lambda: uh.IntegratedGradients(STEPS)(model, x, 0, **how),
@@ -21,7 +21,7 @@ def integrated_gradients(name: str, module: nn.Module, x: Tensor, **how: object)
     }
 
 
-def smoothgrad(name: str, module: nn.Module, x: Tensor, **how: object) -> dict[str, Run]:
+def smoothgrad(_name: str, module: nn.Module, x: Tensor, **how: object) -> dict[str, Run]:
     model, peer = uh.Model(module), NoiseTunnel(Saliency(module))
     return {
         "underhood": lambda: uh.SmoothGrad(STEPS)(model, x, 0, **how),

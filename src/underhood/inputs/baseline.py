@@ -79,6 +79,10 @@ class Blur(Baseline):
     sigma: float = 0.05
     name: str = "blur"
 
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise InvalidArgument(f"A blur needs a sigma above 0, got {self.sigma}.")
+
     def values(self, inputs: Tensor, preprocess: Preprocess | None, seed: int) -> Tensor:  # noqa: ARG002
         if inputs.ndim != 4:
             raise InvalidArgument("The baseline 'blur' needs pictures (B, C, H, W).")
@@ -183,8 +187,8 @@ def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
 
 def _push_pull(pictures: Tensor, known: Tensor) -> Tensor:
     """Fill what is not known (0 in `known`) from ever coarser means of what is."""
-    if known.all() or min(pictures.shape[2:]) < 2:
-        return pictures * known + (1 - known) * pictures.mean((2, 3), keepdim=True)
+    if known.all() or max(pictures.shape[2:]) < 2:
+        return pictures * known
     half = ((pictures.shape[2] + 1) // 2, (pictures.shape[3] + 1) // 2)
     weight = F.adaptive_avg_pool2d(known, half)
     mean = F.adaptive_avg_pool2d(pictures * known, half) / weight.clamp(min=1e-6)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from underhood.errors import BadInput, InvalidArgument
-from underhood.inputs.images import as_picture, read_picture
+from underhood.inputs.images import as_picture, plain, read_picture
 from underhood.models import Model
 
 
@@ -35,6 +35,11 @@ def gather(model: Model, inputs: Any) -> Gathered:
         return inputs
     if isinstance(inputs, np.ndarray) and inputs.dtype != np.uint8:
         inputs = torch.from_numpy(inputs)
+    if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
+        raise InvalidArgument(
+            "A uint8 tensor holds pixels, not network inputs; give the picture as an array (H, W, 3), or "
+            "preprocess it."
+        )
     if isinstance(inputs, Tensor):
         single = inputs.ndim in (1, 3)
         batch = inputs[None] if single else inputs
@@ -74,7 +79,7 @@ def _one(model: Model, item: Any, number: int) -> tuple[str, Tensor]:
     if isinstance(item, str | Path):
         return str(item), _preprocessed(model, read_picture(item))
     if isinstance(item, Image.Image):
-        return getattr(item, "filename", "") or f"input {number}", _preprocessed(model, item)
+        return getattr(item, "filename", "") or f"input {number}", _preprocessed(model, plain(item))
     if isinstance(item, np.ndarray) and item.dtype == np.uint8:
         return f"input {number}", _preprocessed(model, as_picture(item))
     if isinstance(item, Tensor | np.ndarray):

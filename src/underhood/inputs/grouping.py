@@ -32,10 +32,10 @@ class Grouping(ABC):
         """
         total = torch.zeros(values.shape[1], *self.shape)
         covered = torch.zeros(self.shape)
-        for group in range(self.count):
-            mask = self.masks(torch.tensor([group]))[0].float()
-            total += values[group].reshape(-1, *[1] * len(self.shape)) * mask
-            covered += mask
+        for groups in torch.arange(self.count).split(64):
+            masks = self.masks(groups).float()
+            total += torch.tensordot(values[groups].T, masks, dims=1)
+            covered += masks.sum(0)
         return total / covered.clamp(min=1)
 
 

@@ -1,7 +1,9 @@
 """Reading a picture file of any make, in bounded memory."""
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from underhood.errors import BadInput
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
-LARGE = 40_000_000  # pixels; a JPEG beyond that is decoded at a fraction of its size
+LARGE = 24_000_000  # pixels; a picture beyond that is read at a fraction of its size
+LARGEST = 64_000_000  # pixels; beyond that only a baseline JPEG can be read in bounded memory
 DRAFT = (2048, 2048)
 
 
@@ -22,23 +25,17 @@ def read_picture(path: str | Path) -> Image.Image:
     Raises BadInput where the file is missing, empty, broken, no picture, or too large to decode.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # which, unlike Path's, takes any name
         raise BadInput(f"There is no file '{path}'.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's size warning; the size is handled here
-            picture = _opened(path)
-            picture.load()
-            return _eight_bit(ImageOps.exif_transpose(picture))
-    except UnidentifiedImageError as error:
-        raise BadInput(f"'{path.name}' is not a picture in a format that can be read.") from error
-    except Image.DecompressionBombError as error:
-        raise BadInput(
-            f"'{path.name}' has too many pixels to decode in bounded memory; shrink it first "
-            "(a JPEG of that size can be read)."
-        ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise BadInput(f"'{path.name}' is broken and cannot be decoded ({error}).") from error
+    with _in_words(f"'{path.name}'"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's size warning; the size is handled here
+        return _upright(_opened(path))
+
+
+def plain(picture: Image.Image) -> Image.Image:
+    """A picture that the user opened, as `read_picture` would have read it."""
+    with _in_words("The picture"):
+        return _upright(picture)
 
 
 def as_picture(array: np.ndarray) -> Image.Image:
@@ -62,26 +59,51 @@ def find_pictures(names: Iterable[str | Path]) -> Iterator[Path]:
 
 
 def _expanded(path: Path) -> list[Path]:
-    if path.is_dir():
+    if os.path.isdir(path):
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:
             raise BadInput(f"The folder '{path}' holds no pictures ({', '.join(SUFFIXES)}).")
         return found
-    if has_magic(str(path)) and not path.exists():
+    if has_magic(str(path)) and not os.path.exists(path):
         return [Path(match) for match in sorted(glob(str(path), recursive=True))] or [path]
     return [path]
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    """Pillow's errors as ours."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise BadInput(f"{name} is not a picture in a format that can be read.") from error
+    except Image.DecompressionBombError as error:
+        raise BadInput(
+            f"{name} has too many pixels to decode in bounded memory; shrink it first "
+            "(a baseline JPEG of that size can be read)."
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise BadInput(f"{name} is broken and cannot be decoded ({error}).") from error
 
 
 def _opened(path: Path) -> Image.Image:
     try:
         picture: Image.Image = Image.open(path)
     except Image.DecompressionBombError:
-        if path.read_bytes()[:2] != b"\xff\xd8":
-            raise
+        with path.open("rb") as file:
+            if file.read(2) != b"\xff\xd8":
+                raise
         picture = JpegImageFile(path)
-    if picture.width * picture.height > LARGE:
-        picture.draft("RGB", DRAFT)
+    pixels = picture.width * picture.height
+    if pixels > LARGEST and (picture.format != "JPEG" or "progressive" in picture.info):
+        raise Image.DecompressionBombError
+    if pixels > LARGE:
+        picture.thumbnail(DRAFT, Image.Resampling.BOX, reducing_gap=1.0)
     return picture
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()
+    return _eight_bit(ImageOps.exif_transpose(picture))
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
@@ -96,7 +118,7 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
 
 def _scaled_down(picture: Image.Image) -> Image.Image:
     """16-bit values 0…65535 to 0…255; others by their own range."""
-    values = np.asarray(picture, dtype=np.float64)
+    values = np.asarray(picture, dtype=np.float32)
     if values.min() < 0 or values.max() > 65535 or picture.mode == "F":
         span = values.max() - values.min()
         values = (values - values.min()) / (span or 1) * 65535

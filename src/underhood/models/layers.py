@@ -84,7 +84,8 @@ def default_layer(trace: Sequence[LayerRecord]) -> DefaultLayer:
     reach the score and their gradient is zero.
     """
     pooled = {r.output for r in trace if "pool" in r.type.lower()}
-    grids = [r for r in trace if _is_grid(r) and r.output not in pooled]
+    inside = tuple(trace[i].name + "." for i in _attentions(trace))  # queries and keys are no maps
+    grids = [r for r in trace if _is_grid(r) and r.output not in pooled and not r.name.startswith(inside)]
     if not grids:
         raise BadModel(
             "No layer of this model gives a spatial map or a sequence of patch tokens, "
@@ -103,22 +104,23 @@ def _is_grid(record: LayerRecord) -> bool:
 
 def _map_layer(grids: Sequence[LayerRecord]) -> DefaultLayer:
     same = [r for r in grids if r.output == grids[-1].output]
-    chosen = min(reversed(same), key=lambda r: r.name.count("."))
+    chosen = min(reversed(same), key=lambda r: (r.type == "Identity", r.name.count(".")))
     return DefaultLayer(chosen.name, "the last spatial map before pooling")
 
 
 def _token_layer(trace: Sequence[LayerRecord]) -> DefaultLayer:
-    attentions = [i for i, r in enumerate(trace) if "attention" in r.type.lower()]
+    attentions = _attentions(trace)
     if not attentions:
         raise BadModel(
             "This model works on tokens but has no layer whose type is called attention; "
             "name the layer that Grad-CAM should look at."
         )
-    last = _outermost(trace, attentions)
+    last = attentions[-1]
     before = [
         r
         for r in trace[: last + 1]
         if r.kind in ("tokens", "map (channels last)")
+        and _is_grid(r)
         and "norm" in r.type.lower()
         and not r.name.startswith(trace[last].name + ".")
     ]
@@ -131,11 +133,11 @@ def _token_layer(trace: Sequence[LayerRecord]) -> DefaultLayer:
     )
 
 
-def _outermost(trace: Sequence[LayerRecord], attentions: Sequence[int]) -> int:
-    """The last attention; where attention modules are nested, the one around the others."""
-    name = trace[attentions[-1]].name
-    around = [i for i in attentions if name.startswith(trace[i].name + ".")]
-    return max(around, default=attentions[-1])
+def _attentions(trace: Sequence[LayerRecord]) -> list[int]:
+    """Where in the trace they are; of nested ones the inner, as a block that is called attention holds
+    the normalisation that comes before it."""
+    called = [i for i, r in enumerate(trace) if "attention" in r.type.lower() or "attn" in r.type.lower()]
+    return [i for i in called if not any(trace[j].name.startswith(trace[i].name + ".") for j in called)]
 
 
 def as_grid(activation: Tensor, input_shape: Sequence[int], kind: Kind) -> Tensor:
@@ -160,11 +162,11 @@ def as_grid(activation: Tensor, input_shape: Sequence[int], kind: Kind) -> Tenso
 
 def token_grid(tokens: int, height: int, width: int) -> tuple[int, int]:
     """(h, w) of the patch grid among that many tokens, for an input of that size."""
-    for extra in range(min(17, tokens)):
-        n = tokens - extra
-        h = round((n * height / width) ** 0.5)
-        if h and n % h == 0 and abs(h - n // h * height / width) < 0.5:
-            return h, n // h
+    for slack in (1e-6, 0.5):  # exact proportions first: 4 × 12 patches and 4 registers are not 4 × 13
+        for n in range(tokens, max(tokens - 17, 0), -1):
+            h = round((n * height / width) ** 0.5)
+            if h and n % h == 0 and abs(h - n // h * height / width) < slack:
+                return h, n // h
     raise BadModel(
         f"{tokens} tokens do not make a grid of the proportions of a {height} × {width} input, "
         "not even without up to 16 class or register tokens."

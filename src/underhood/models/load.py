@@ -1,6 +1,7 @@
 """`load`: a model from a word such as "torchvision:resnet50", "file:my_model.py:build", "demo:honest"."""
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,26 +85,22 @@ def _from_torchvision(name: str, pretrained: bool) -> Model:
     known = models.list_models(module=models)
     if name not in known:
         raise UnknownName("torchvision classifier", name, known)
-    weights = models.get_model_weights(name).DEFAULT
+    weights = models.get_model_weights(name)
     module = _offline_hint(
-        lambda: models.get_model(name, weights=weights if pretrained else None, **_no_init(name)),
+        lambda: models.get_model(name, weights="DEFAULT" if pretrained else None, **_no_init(name)),
         f"torchvision:{name}",
     )
-    recipe = weights.transforms()
-    # The classic recipe unless the pretrained weights are used: a file of weights says nothing of its own.
-    classic = PRESETS["imagenet"]
-    preprocess = (
-        Preprocess(
-            size=recipe.resize_size[0],
-            crop=recipe.crop_size[0],
-            mean=tuple(recipe.mean),
-            std=tuple(recipe.std),
-            interpolation=recipe.interpolation.value,
-        )
-        if pretrained
-        else classic
+    # A file of weights says nothing of its recipe: the architecture's first one for the smallest pictures.
+    first = min(weights, key=lambda member: member.transforms().crop_size[0])
+    recipe = (weights.DEFAULT if pretrained else first).transforms()
+    preprocess = Preprocess(
+        size=recipe.resize_size[0],
+        crop=recipe.crop_size[0],
+        mean=tuple(recipe.mean),
+        std=tuple(recipe.std),
+        interpolation=recipe.interpolation.value,
     )
-    return Model(module, preprocess=preprocess, labels=weights.meta["categories"], name=f"torchvision:{name}")
+    return Model(module, preprocess=preprocess, labels=first.meta["categories"], name=f"torchvision:{name}")
 
 
 def _no_init(name: str) -> dict[str, bool]:
@@ -117,10 +114,11 @@ def _from_timm(name: str, pretrained: bool) -> Model:
         raise UnknownName("timm model", name, timm.list_models())
     module = _offline_hint(lambda: timm.create_model(name, pretrained=pretrained), f"timm:{name}")
     data = timm.data.resolve_model_data_config(module)
-    _, height, width = data["input_size"]
+    _, *crop = data["input_size"]
+    height, width = (math.floor(side / data["crop_pct"]) for side in crop)
     preprocess = Preprocess(
-        size=round(min(height, width) / data["crop_pct"]),
-        crop=(height, width),
+        size=(height, width) if data["crop_mode"] == "squash" else min(height, width),
+        crop=(crop[0], crop[1]),
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),
         interpolation=data["interpolation"],
@@ -156,17 +154,19 @@ def _from_hf(name: str, pretrained: bool) -> Model:
     )
 
 
-def _from_processor(processor: Any) -> Preprocess:
-    """A transformers image processor's settings as a `Preprocess`."""
+def _from_processor(processor: Any) -> Preprocess | None:
+    """A transformers image processor's settings as a `Preprocess`; None where they make none."""
     size, crop = dict(processor.size), getattr(processor, "crop_size", None)
+    exact, edge = (size.get("height"), size.get("width")), size.get("shortest_edge")
+    resized: Any = edge if edge else exact
+    if not edge and None in exact:
+        return None
     if getattr(processor, "do_center_crop", False) and crop:
         cropped = (crop["height"], crop["width"])
-        resized: Any = size.get("shortest_edge", "squash")
-    elif "shortest_edge" in size:
-        cropped = (size["shortest_edge"], size["shortest_edge"])
-        resized = round(size["shortest_edge"] / (getattr(processor, "crop_pct", None) or 1))
     else:
-        cropped, resized = (size["height"], size["width"]), "squash"
+        cropped = (edge, edge) if edge else exact
+        if edge and (share := getattr(processor, "crop_pct", None)):  # ConvNeXt's own rule
+            resized = cropped if edge >= 384 else int(edge / share)
     normal = getattr(processor, "do_normalize", True)
     resample = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
     return Preprocess(
@@ -239,7 +239,7 @@ def _offline_hint(build: Callable[[], Any], source: str) -> Any:
 
 def _sentence(error: Exception) -> str:
     """The first line of an error's text, as the end of a sentence."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
     return f"{type(error).__name__}: {text}."
 
 

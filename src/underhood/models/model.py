@@ -59,8 +59,11 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """sha256 over architecture and weights; computed anew once they have changed."""
-        seen = Seen.of(self.module)
+        """sha256 over architecture and weights, as they are now."""
+        return digest(self.module)
+
+    def digest_of(self, seen: Seen) -> str:
+        """The digest of what was `seen`; computed anew only once that has changed."""
         known: tuple[Seen, str] | None = self.scratch.get("digest")
         if known is None or not known[0].same_as(seen):
             known = self.scratch["digest"] = (seen, digest(self.module))

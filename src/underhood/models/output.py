@@ -44,7 +44,8 @@ def _tensor(output: Any) -> Tensor | None:
         for key in SCORE_KEYS:
             if isinstance(output.get(key), Tensor):
                 return output[key]
-        output = tuple(output.values())
+        tensors = [item for item in output.values() if isinstance(item, Tensor)]
+        return tensors[0] if len(tensors) == 1 else None
     if isinstance(output, tuple | list):
         return next((item for item in output if isinstance(item, Tensor)), None)
     logits = getattr(output, "logits", None)

@@ -8,23 +8,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from underhood.errors import InvalidArgument, UnknownName
+from underhood.errors import BadInput, InvalidArgument, UnknownName
 
 Triple = tuple[float, float, float]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+LONGEST = 200  # times its shorter side: resizing a longer picture takes more memory than it is worth
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """Resize the shorter side, crop the centre, scale to 0…1, normalise by mean and std per channel.
 
-    size:  pixels of the shorter side after resizing; None leaves the picture as it is;
-           "squash" resizes to the crop regardless of the proportions.
+    size:  pixels of the shorter side after resizing; (height, width) resizes to just that, regardless
+           of the proportions, and "squash" so to the crop; None leaves the picture as it is.
     crop:  (height, width) of the centre crop in pixels, one number for a square, or None.
     mean, std: per channel, in 0…1 units; one value for a grey-scale network, three for RGB.
     """
 
-    size: int | Literal["squash"] | None = 256
+    size: int | tuple[int, int] | Literal["squash"] | None = 256
     crop: tuple[int, int] | int | None = (224, 224)
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -77,14 +78,18 @@ class Preprocess:
         filter_ = Image.Resampling[self.interpolation.upper()]
         if self.size is None:
             return picture
-        if self.size == "squash":
-            assert self.cropped is not None
-            return picture.resize(self.cropped[::-1], filter_)
-        short = min(picture.size)
-        wanted = (
-            max(1, self.size * picture.width // short),
-            max(1, self.size * picture.height // short),
-        )
+        size = self.cropped if self.size == "squash" else self.size
+        if isinstance(size, tuple):
+            wanted = (size[1], size[0])
+        else:
+            assert size is not None  # "squash" has a crop
+            short = min(picture.size)
+            wanted = (max(1, size * picture.width // short), max(1, size * picture.height // short))
+            if wanted[0] * wanted[1] > LONGEST * size**2:
+                raise BadInput(
+                    f"A picture of {picture.width} × {picture.height} pixels is too long to resize its "
+                    f"shorter side to {size}; cut it first."
+                )
         return picture if wanted == picture.size else picture.resize(wanted, filter_)
 
 

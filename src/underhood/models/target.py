@@ -127,7 +127,8 @@ class Contrast(Target):
 
     def bound(self, labels: Labels) -> Target:
         against = class_index(self.against, labels)
-        assert against is not None
+        if against is None:
+            raise InvalidArgument("A contrast needs a class to compare with, by number or label.")
         return replace(self, of=class_index(self.of, labels), against=against)
 
     def fixed(self, scores: Tensor) -> Target:
@@ -215,6 +216,7 @@ def as_target(value: TargetLike, labels: Labels = None) -> Target:
     """A `Target` from a class number or label, None (predicted), one per input, or a function."""
     if isinstance(value, Target):
         return value.bound(labels)
+    value = getattr(value, "tolist", lambda: value)()  # of tensors, arrays and numpy's numbers
     if value is None or isinstance(value, int | str):
         return Class(value).bound(labels)
     if callable(value):

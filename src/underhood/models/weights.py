@@ -21,7 +21,7 @@ def load_weights(module: nn.Module, path: str | Path, *, trust: bool = False) ->
     """
     state = read_state(Path(path), trust=trust)
     own = module.state_dict()
-    state = _without_prefix(state, own)
+    state = _in_current_names(module, _without_prefix(state, own))
     problems = _mismatches(state, own)
     if problems:
         raise BadWeights(f"{Path(path).name} does not fit this architecture: {'; '.join(problems)}.")
@@ -33,9 +33,8 @@ def read_state(path: Path, *, trust: bool = False) -> dict[str, Tensor]:
     if not path.is_file():
         raise BadWeights(f"There is no weight file '{path}'.")
     loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _unpickle(path, trust)
-    for key in NESTED_UNDER:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping | nn.Module):
-            loaded = loaded[key]
+    while (inner := _nested(loaded)) is not None:
+        loaded = inner
     if isinstance(loaded, nn.Module):
         loaded = loaded.state_dict()
     if not isinstance(loaded, Mapping) or not loaded:
@@ -46,6 +45,14 @@ def read_state(path: Path, *, trust: bool = False) -> dict[str, Tensor]:
             f"{path.name} holds no tensors; its keys are {', '.join(map(str, list(loaded)[:8]))}."
         )
     return tensors
+
+
+def _nested(loaded: Any) -> Any:
+    """What a checkpoint holds under one of the usual keys, or None."""
+    if not isinstance(loaded, Mapping):
+        return None
+    found = (loaded.get(key) for key in NESTED_UNDER)
+    return next((value for value in found if isinstance(value, Mapping | nn.Module)), None)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -69,7 +76,7 @@ def _unpickle(path: Path, trust: bool) -> Any:
                 "comes from, pass --trust (trust=True)."
             ) from error
         raise BadWeights(f"{path.name} is not a readable PyTorch weight file.") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # torch's unpickler trips over other files in any way it can
         raise BadWeights(f"{path.name} is not a readable PyTorch weight file.") from error
 
 
@@ -91,8 +98,27 @@ def _without_prefix(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict
         if all(name.startswith(prefix) for name in state) and not any(
             name.startswith(prefix) for name in own
         ):
-            state = {name[len(prefix) :]: tensor for name, tensor in state.items()}
+            shorter = {name[len(prefix) :]: tensor for name, tensor in state.items()}
+            return _without_prefix(shorter, own)
     return state
+
+
+def _in_current_names(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """transformers renames weights from version to version, and knows how they were called before."""
+    if not hasattr(module, "from_pretrained") or state.keys() == module.state_dict().keys():
+        return state
+    architecture: Any = type(module)
+    renamed, found = architecture.from_pretrained(
+        None,
+        config=module.config,
+        state_dict=dict(state),
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    known = {
+        name: tensor for name, tensor in renamed.state_dict().items() if name not in found["missing_keys"]
+    }
+    return known | {name: state[name] for name in found["unexpected_keys"]}
 
 
 def _mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:

@@ -1,0 +1,53 @@
+# Sets itself up: `make demo` and `make test` need Python with pip and venv, nothing else.
+#
+# torch comes first and from the constraints, as a plain `pip install torch` may fetch gigabytes of CUDA
+# packages. torchvision comes next and without its dependencies, before anything that would bring its own.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
+
+demo: $(VENV)/demo  ## explain a lesion picture and a real photo, and say where the report is
+	$(BIN)/underhood demo
+
+test: $(VENV)/dev  ## the tests, with coverage
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
+
+test-slow: $(VENV)/dev  ## the tests that take long
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/dev  ## style, types, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev  ## side by side with other libraries
+	$(BIN)/python -m benchmarks.run
+
+clean:  ## remove the environment and everything that was made
+	rm -rf $(VENV) out .coverage .coverage.* .*_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each step leaves a file in the environment, so that it is not repeated until what it depends on changes.
+
+$(VENV)/torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	@touch $@
+
+$(VENV)/demo: $(VENV)/torch pyproject.toml
+	$(PIP) -e ".[demo]"
+	@touch $@
+
+$(VENV)/dev: $(VENV)/torch pyproject.toml
+	$(PIP) --no-deps torchvision
+	$(PIP) -e ".[demo,timm,hf,peers,browser,dev]"
+	@touch $@
