@@ -23,13 +23,20 @@ def atomic(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         raise CannotWrite(f"'{path}' cannot be written: it exists and is no regular file.")
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
+    with _in_words(path):
         temporary.touch(exist_ok=False)
-        yield temporary
-        temporary.replace(path)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
     except UnderhoodError:
         raise
     except OSError as error:
         raise CannotWrite(f"'{path}' cannot be written: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -17,12 +17,14 @@ CPU_BATCH, CPU_BYTES = 16, 256 * 2**20
 CUDA_BATCH = 256
 
 
-def parse_memory(memory: int | str | None) -> int | None:
+def parse_memory(memory: float | str | None) -> int | None:
     """Bytes from a number or a text such as "512MB", "2 GiB"."""
-    if memory is None or isinstance(memory, int):
-        if memory is not None and memory <= 0:
+    if memory is None:
+        return None
+    if isinstance(memory, int | float):
+        if not memory >= 1:
             raise InvalidArgument(f"A memory budget must be above 0, got {memory}.")
-        return memory
+        return int(memory)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", memory, re.IGNORECASE)
     if not match or float(match[1]) == 0:
         raise InvalidArgument(f"'{memory}' is no memory budget; write it like 512MB or 2GiB.")
@@ -58,8 +60,9 @@ def bytes_per_input(module: nn.Module, example: Tensor) -> dict[Kind, int]:
 def _output_bytes(module: nn.Module, example: Tensor) -> Sequence[int]:
     sizes: list[int] = []
 
-    def measure(_module: nn.Module, _args: object, output: object) -> None:
-        if (tensor := first_tensor(output)) is not None:
+    def measure(_module: nn.Module, args: object, output: object) -> None:
+        tensor, given = first_tensor(output), first_tensor(args)
+        if tensor is not None and not _share_memory(tensor, given):
             sizes.append(tensor.numel() * tensor.element_size())
 
     leaves = [child for child in module.modules() if not any(child.children())]
@@ -71,6 +74,11 @@ def _output_bytes(module: nn.Module, example: Tensor) -> Sequence[int]:
         for handle in handles:
             handle.remove()
     return sizes
+
+
+def _share_memory(a: Tensor, b: Tensor | None) -> bool:
+    """Whether a layer handed on what it was given: in place, as a view, or as it is."""
+    return b is not None and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

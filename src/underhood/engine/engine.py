@@ -1,7 +1,8 @@
 """`Engine`: the only code that runs the network."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -11,9 +12,16 @@ from torch import Tensor, nn
 
 from underhood.engine.budget import Kind, bytes_per_input, is_out_of_memory, micro_batch, parse_memory
 from underhood.engine.hooks import StopForward, Taps
-from underhood.engine.precision import AGREEMENT, SAMPLE, WORTHWHILE, agreement, has_bfloat16
+from underhood.engine.precision import (
+    AGREEMENT,
+    SAMPLE,
+    SAMPLED_INPUTS,
+    WORTHWHILE,
+    agreement,
+    has_bfloat16,
+)
 from underhood.engine.reduce import Reduce
-from underhood.engine.settings import Settings, pick_device
+from underhood.engine.settings import Precision, Settings, pick_device
 from underhood.engine.standin import Form, stand_in
 from underhood.errors import (
     BadModel,
@@ -26,9 +34,18 @@ from underhood.errors import (
 from underhood.inputs.variants import Variants, as_variants
 from underhood.models import Class, Model, Target
 from underhood.models.output import scores_of
+from underhood.models.seen import Seen
 
 Inputs = Tensor | Variants | Iterable[Tensor]
 PREDICTED = Class()
+NOT_EVEN_ONE = (
+    "Not even one input at a time fits into memory; close other programs, use a smaller picture, or "
+    "another device."
+)
+NO_GRADIENT = (
+    "The model's score cannot be differentiated (it runs without gradients, or through an operation such "
+    "as argmax or rounding); use a method that needs none, such as occlusion."
+)
 
 
 @dataclass
@@ -60,6 +77,7 @@ class Engine:
     def __init__(self, model: Model, settings: Settings = Settings()):  # noqa: B008 - frozen
         self.model, self.settings, self.log = model, settings, Log()
         self.device = pick_device(settings.device, model.module)
+        self.seen: Seen | None = None
         convolutional = any(isinstance(m, nn.Conv2d) for m in model.module.modules())
         self.form = Form(self.device, torch.float32, channels_last=convolutional)
 
@@ -69,9 +87,14 @@ class Engine:
         """The model's scores (n, C)."""
         return torch.cat(list(self._over(inputs, "forward", self._scores_step(self.form, None))))
 
-    def scores(self, inputs: Inputs, target: Target = PREDICTED) -> Tensor:
-        """The target's score of each input, (n,), in the order of `Variants`."""
-        form = self._forward_form(inputs, target)
+    def scores(
+        self, inputs: Inputs, target: Target = PREDICTED, *, precision: Precision | None = None
+    ) -> Tensor:
+        """The target's score of each input, (n,), in the order of `Variants`.
+
+        precision: of these passes, where the settings' is not wanted.
+        """
+        form = self._forward_form(inputs, target, precision or self.settings.precision)
         return torch.cat(list(self._over(inputs, "forward", self._scores_step(form, target))))
 
     def gradients(
@@ -122,6 +145,24 @@ class Engine:
         for _ in self._over(variants, "gradient", (None, step), lambda: reduce.done):
             pass
 
+    @contextmanager
+    def borrowed(self, form: Form) -> Iterator[nn.Module]:
+        """A stand-in for the model, remembering which weights it stands for."""
+        with stand_in(self.model, form) as chosen:
+            self.seen = chosen.seen
+            yield chosen.module
+
+    @property
+    def digest(self) -> str:
+        """The digest of the model as it ran last."""
+        return self.model.digest_of(self.seen) if self.seen else self.model.digest
+
+    def quiet(self) -> "Engine":
+        """This engine, log and all, without progress: for passes that are part of another's."""
+        engine = copy.copy(self)
+        engine.settings = replace(self.settings, progress=None)
+        return engine
+
     # -- one micro-batch ---------------------------------------------------------------------------
 
     def _scores_step(self, form: Form, target: Target | None) -> "Step":
@@ -149,19 +190,30 @@ class Engine:
             # The network gets a copy: an in-place first layer must not write into the leaf.
             outputs = self._checked(self.forward(module, leaf.clone() if not at else leaf), x)
             score = target.score(taps[target.layer] if target.layer else outputs)
-            self._check_differentiable(score)
             wanted = [taps[name] for name in at] if at else [leaf]
-            gradients = torch.autograd.grad(score.sum(), wanted, allow_unused=True)
+            gradients = self._backward(score, wanted, at)
         self.log.backward += len(x)
-        for name, gradient in zip(at or ["the input"], gradients, strict=True):
-            if gradient is None:
-                raise NotDifferentiable(
-                    f"The target does not depend on {_where(name)}, so it has no gradient there; "
-                    "choose a layer that the target's score is computed from."
-                )
         activations = tuple(_plain(taps[name]) for name in at)
-        kept = tuple(_plain(gradient) for gradient in gradients)
-        return Gradients(kept, activations, _plain(score), _plain(outputs))
+        return Gradients(tuple(map(_plain, gradients)), activations, _plain(score), _plain(outputs))
+
+    @staticmethod
+    def _backward(score: Tensor, wanted: Sequence[Tensor], at: Sequence[str]) -> list[Tensor]:
+        if not score.requires_grad:
+            raise NotDifferentiable(_no_gradient(at[0]) if at else NO_GRADIENT)
+        try:
+            found = torch.autograd.grad(score.sum(), wanted, allow_unused=True)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise NotDifferentiable(
+                f"The model's backward pass failed ({_first_line(error)}); use a method that needs no "
+                "gradients, such as occlusion."
+            ) from error
+        names: Sequence[str | None] = at or [None]
+        for name, gradient in zip(names, found, strict=True):
+            if gradient is None:
+                raise NotDifferentiable(_no_gradient(name))
+        return list(found)
 
     def forward(self, module: nn.Module, x: Tensor) -> Tensor:
         try:
@@ -169,8 +221,10 @@ class Engine:
         except (UnderhoodError, StopForward):
             raise
         except Exception as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) and len(x) > 1:
                 raise
+            if is_out_of_memory(error):
+                raise OutOfMemory(NOT_EVEN_ONE) from error
             raise BadModel(_forward_failed(error, x)) from error
         if len(outputs) != len(x):
             raise BadModel(f"The model gave {len(outputs)} rows of scores for {len(x)} inputs.")
@@ -187,14 +241,6 @@ class Engine:
                 raise BadModel(f"The model's weights hold NaN or infinite values, first in '{name}'.")
         raise BadModel("The model's scores are NaN or infinite for a finite input.")
 
-    @staticmethod
-    def _check_differentiable(score: Tensor) -> None:
-        if not score.requires_grad:
-            raise NotDifferentiable(
-                "The model's score cannot be differentiated (it runs without gradients, or through an "
-                "operation such as argmax or rounding); use a method that needs none, such as occlusion."
-            )
-
     # -- many micro-batches ------------------------------------------------------------------------
 
     def _over(
@@ -210,14 +256,14 @@ class Engine:
         for variants in _blocks(inputs):
             self._check_inputs(variants.inputs)
             size = self._micro_batch(variants, kind)
-            with nullcontext() if form is None else stand_in(self.model, form) as module:
+            with nullcontext() if form is None else self.borrowed(form) as module:
 
                 def run(
                     x: Tensor, rows: Tensor, numbers: Tensor, module: Any = module, at: int = first
                 ) -> Any:
                     return step(module, self.ready(x, form), rows + at, numbers)
 
-                yield from self._over_block(variants, size, run, done)
+                yield from self._over_block(variants, size, run, done, first)
             first += len(variants.inputs)
 
     def _over_block(
@@ -226,13 +272,15 @@ class Engine:
         size: int,
         run: Callable[..., Any],
         done: Callable[[], bool],
+        before: int,
     ) -> Iterator[Any]:
         start, total = 0, len(variants)
         while start < total and not done():
             self._check_cancelled()
             try:
                 chunk = variants.chunk(start, start + size)
-                result = run(*chunk)
+                with torch.autocast(self.device.type, enabled=False):  # the caller's may be on
+                    result = run(*chunk)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -240,7 +288,7 @@ class Engine:
                 continue
             start += len(chunk[0])
             if self.settings.progress:
-                self.settings.progress(start, total)
+                self.settings.progress(before + start, before + total)
             yield result
 
     def _micro_batch(self, variants: Variants, kind: Kind) -> int:
@@ -250,7 +298,7 @@ class Engine:
         known = self.model.scratch.setdefault("bytes per input", {})
         key = (tuple(example.shape), self.device, len(self.model.module.state_dict()))
         if key not in known:
-            with stand_in(self.model, self.form) as module:
+            with self.borrowed(self.form) as module:
                 known[key] = self._measured(module, self.ready(example, self.form))
         budget = parse_memory(self.settings.memory)
         limit = micro_batch(self.device, known[key][kind], budget)
@@ -262,14 +310,13 @@ class Engine:
         try:
             return bytes_per_input(module, example)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(NOT_EVEN_ONE) from error
             raise BadModel(_forward_failed(error, example)) from error
 
     def _smaller(self, size: int, group: int, error: Exception) -> int:
         if size <= group:
-            raise OutOfMemory(
-                "Not even one input at a time fits into memory; close other programs, use a smaller "
-                "picture, or another device."
-            ) from error
+            raise OutOfMemory(NOT_EVEN_ONE) from error
         half = max(group, size // 2 // group * group)
         self.log.notes.append(f"memory ran out with {size} inputs at a time; went on with {half}")
         return half
@@ -283,9 +330,9 @@ class Engine:
             shares = ready.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
             return ready.clone() if shares or x.is_inference() else ready.detach()
 
-    def _forward_form(self, inputs: Inputs, target: Target) -> Form:
+    def _forward_form(self, inputs: Inputs, target: Target, wanted: Precision) -> Form:
         """float32, or bfloat16 where it was demanded, or is fast and faithful on a sample."""
-        wanted, rough = self.settings.precision, replace(self.form, dtype=torch.bfloat16)
+        rough = replace(self.form, dtype=torch.bfloat16)
         if wanted == "bfloat16":
             self.log.precision = "bfloat16 (demanded)"
             return rough
@@ -301,15 +348,16 @@ class Engine:
         return rough
 
     def _sampled_agreement(self, variants: Variants, target: Target, rough: Form) -> float:
-        starts = torch.linspace(0, len(variants) - 1, SAMPLE).long().tolist()
-        parts = [variants.chunk(i, i + 1) for i in starts]
-        sample, rows = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-        chosen = target.rows(rows)
+        """On variants of a few inputs, whose scores are compared within each input: how far inputs lie
+        apart would hide how badly their variants agree."""
+        rows = torch.arange(SAMPLE) % min(len(variants.inputs), SAMPLED_INPUTS)
+        numbers = torch.linspace(0, variants.count - 1, SAMPLE).long()
+        sample, chosen = variants.make(rows, numbers), target.rows(rows)
         exact, fast = (
-            list(self._over(sample, "forward", self._scores_step(form, chosen)))
+            torch.cat(list(self.quiet()._over(sample, "forward", self._scores_step(form, chosen))))
             for form in (self.form, rough)
         )
-        return agreement(torch.cat(exact), torch.cat(fast))
+        return agreement(exact, fast, rows)
 
     def _check_cancelled(self) -> None:
         if self.settings.cancel is not None and self.settings.cancel.is_set():
@@ -322,6 +370,7 @@ class Engine:
 
 
 Step = tuple[Form | None, Callable[..., Any]]
+BLOCK = 32  # inputs of an iterator held at once
 
 
 def _blocks(inputs: Inputs) -> Iterator[Variants]:
@@ -330,8 +379,12 @@ def _blocks(inputs: Inputs) -> Iterator[Variants]:
         yield as_variants(inputs)
         return
     items = iter(inputs)
-    while block := list(islice(items, 32)):
+    block = list(islice(items, BLOCK))
+    if not block:
+        raise InvalidArgument("There are no inputs.")
+    while block:
         yield as_variants(torch.stack(block))
+        block = list(islice(items, BLOCK))
 
 
 def _joined(parts: Sequence[Gradients]) -> Gradients:
@@ -357,13 +410,21 @@ def _done(reduce: Reduce | None) -> bool:
     return reduce is not None and reduce.done
 
 
-def _where(name: str) -> str:
-    return name if name == "the input" else f"layer '{name}'"
+def _no_gradient(layer: str | None) -> str:
+    where = f"layer '{layer}'" if layer else "the input"
+    return (
+        f"The target does not depend on {where} in a way that can be differentiated, so it has no gradient "
+        "there; choose a layer that the target's score is computed from."
+    )
 
 
 def _forward_failed(error: Exception, x: Tensor) -> str:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
-        f"The model failed on inputs of shape {tuple(x.shape)} ({type(error).__name__}: "
-        f"{first.rstrip('.')}); check the preprocessing, and that the model takes such inputs."
+        f"The model failed on inputs of shape {tuple(x.shape)} ({_first_line(error)}); check the "
+        "preprocessing, and that the model takes such inputs."
     )
+
+
+def _first_line(error: Exception) -> str:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{type(error).__name__}: {first.rstrip('.')}"

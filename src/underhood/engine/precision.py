@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-SAMPLE = 16  # inputs run in both precisions before bfloat16 is trusted
+SAMPLE = 16  # variants run in both precisions before bfloat16 is trusted
+SAMPLED_INPUTS = 4  # of so many inputs at most
 WORTHWHILE = 8 * SAMPLE  # below that many inputs the sample costs more than it saves
 AGREEMENT = 0.998  # least correlation of the sampled scores
 
@@ -17,8 +18,15 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def agreement(exact: Tensor, rough: Tensor) -> float:
-    """Correlation of the scores (n,) in two precisions; 0 where it is undefined."""
+def agreement(exact: Tensor, rough: Tensor, rows: Tensor) -> float:
+    """Correlation within inputs `rows` of the scores (n,) in two precisions; 0 where it is undefined."""
+    exact, rough = (_off_their_mean(scores.double(), rows) for scores in (exact, rough))
     if not rough.isfinite().all() or float(exact.std()) == 0 or float(rough.std()) == 0:
         return 0.0
-    return float(torch.corrcoef(torch.stack((exact.double(), rough.double())))[0, 1])
+    return float(torch.corrcoef(torch.stack((exact, rough)))[0, 1])
+
+
+def _off_their_mean(scores: Tensor, rows: Tensor) -> Tensor:
+    """Each score less the mean over the same input."""
+    total = torch.zeros_like(scores).index_add_(0, rows, scores)
+    return scores - (total / torch.bincount(rows, minlength=len(scores)))[rows]

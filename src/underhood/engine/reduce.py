@@ -43,22 +43,27 @@ class Moments:
     every input. Sums are taken of differences to the first value, so that equal values have variance 0.
     """
 
-    def __init__(self, like: Tensor, *, group: int = 1, error: float | None = None):
+    def __init__(self, inputs: int, *, group: int = 1, error: float | None = None):
         self.group, self.error = group, error
-        self.groups = torch.zeros(len(like))  # seen so far, for each input
-        self._shift = torch.zeros_like(like)
-        self._sum, self._squares, self._group_squares = (torch.zeros_like(like) for _ in range(3))
+        self.groups = torch.zeros(inputs)  # seen so far, for each input
+        self._shift = torch.empty(0)  # the first value of each input; sums are of differences to it
 
     def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None:  # noqa: ARG002
+        if not self._shift.numel():
+            self._start(values)
         rows = rows[:: self.group]
         grouped = values.reshape(-1, self.group, *values.shape[1:])  # (m / group, group, …)
-        fresh = self.groups[rows] == 0
-        self._shift[rows[fresh]] = grouped[fresh, 0]
+        for row in rows[self.groups[rows] == 0].unique():
+            self._shift[row] = grouped[rows == row][0, 0]
         off = grouped - self._shift[rows, None]
         self._add(self._sum, off.sum(1), rows)
         self._add(self._squares, off.square().sum(1), rows)
         self._add(self._group_squares, off.mean(1).square_(), rows)
         self._add(self.groups, torch.ones(len(rows)), rows)
+
+    def _start(self, values: Tensor) -> None:
+        shape = (len(self.groups), *values.shape[1:])
+        self._shift, self._sum, self._squares, self._group_squares = torch.zeros(4, *shape)
 
     @staticmethod
     def _add(total: Tensor, values: Tensor, rows: Tensor) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from underhood.engine.engine import Engine, Gradients
 from underhood.engine.reduce import Reduce
+from underhood.engine.settings import Precision
 from underhood.inputs.variants import Variants
 from underhood.models import Target
 
@@ -48,7 +49,11 @@ class Run:
         if self._score is None:
             target = self.target
             inside = target.layer is not None
-            self._score = self.engine.scores(self.inputs, target) if inside else target.score(self.outputs)
+            self._score = (
+                self.engine.scores(self.inputs, target, precision="float32")
+                if inside
+                else target.score(self.outputs)
+            )
         return self._score
 
     def gradients(self, at: Sequence[str] = ()) -> Gradients:
@@ -63,16 +68,17 @@ class Run:
         """Feed the input gradients of variants to `reduce`."""
         self.engine.gradients(variants, self.target, reduce=reduce)
 
-    def scores(self, variants: Variants | Tensor) -> Tensor:
-        """Scores of variants, (count, B)."""
-        return self.engine.scores(variants, self.target).reshape(-1, len(self.inputs))
+    def scores(self, variants: Variants | Tensor, *, precision: Precision | None = None) -> Tensor:
+        """Scores of variants, (count, B); in float32 where they are compared with `score`."""
+        found = self.engine.scores(variants, self.target, precision=precision)
+        return found.reshape(-1, len(self.inputs))
 
     def map(self, variants: Variants, attribute: Callable[["Run"], Tensor], reduce: Reduce) -> None:
         """Feed what `attribute` gives for variants to `reduce`, asking each about its input's target."""
-        target = self.target
+        target, quiet = self.target, self.engine.quiet()
 
         def on_chunk(x: Tensor, rows: Tensor) -> Tensor:
-            return attribute(Run(self.engine, x, target.rows(rows)))
+            return attribute(Run(quiet, x, target.rows(rows)))
 
         self.engine.map(variants, on_chunk, reduce)
 

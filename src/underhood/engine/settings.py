@@ -28,7 +28,7 @@ class Settings:
 
     device: str | torch.device = "auto"
     precision: Precision = "auto"
-    memory: int | str | None = None
+    memory: float | str | None = None
     seed: int = 0
     progress: Callable[[int, int], None] | None = None
     cancel: threading.Event | None = None

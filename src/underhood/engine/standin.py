@@ -44,7 +44,7 @@ class StandIn:
 
 
 @contextmanager
-def stand_in(model: Model, form: Form) -> Iterator[nn.Module]:
+def stand_in(model: Model, form: Form) -> Iterator[StandIn]:
     """A stand-in for this thread alone; kept for the next call unless something went wrong."""
     pool: list[StandIn] = model.scratch.setdefault("stand-ins", [])
     lock: threading.Lock = model.scratch.setdefault("lock", threading.Lock())
@@ -58,7 +58,7 @@ def stand_in(model: Model, form: Form) -> Iterator[nn.Module]:
                 pool.remove(chosen)
         if chosen is None:
             chosen = StandIn(_build(model.module, form), form, seen)
-    yield chosen.module
+    yield chosen
     with lock:  # reached only without an exception: a stand-in that failed is dropped, hooks and all
         pool.append(chosen)
 
@@ -66,7 +66,7 @@ def stand_in(model: Model, form: Form) -> Iterator[nn.Module]:
 def _build(module: nn.Module, form: Form) -> nn.Module:
     memo: dict[int, Any] = {}
     for parameter in module.parameters():
-        memo[id(parameter)] = nn.Parameter(form.of(parameter.detach()), requires_grad=False)
+        memo[id(parameter)] = nn.Parameter(form.of(_usable(parameter)), requires_grad=False)
     for buffer in module.buffers():
         memo[id(buffer)] = form.of(buffer.detach().clone())
     for child in module.modules():
@@ -84,3 +84,8 @@ def _build(module: nn.Module, form: Form) -> nn.Module:
         if isinstance(child, nn.RNNBase):
             child.flatten_parameters()
     return built.eval()
+
+
+def _usable(parameter: Tensor) -> Tensor:
+    """The weights themselves; a copy of those made in inference mode, which autograd cannot use."""
+    return parameter.clone() if parameter.is_inference() else parameter.detach()

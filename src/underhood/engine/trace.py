@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from underhood.engine.engine import Engine
-from underhood.engine.standin import stand_in
 from underhood.errors import InvalidArgument
 from underhood.models.layers import (
     DefaultLayer,
@@ -40,7 +39,7 @@ def trace(engine: Engine, example: Tensor | None = None) -> list[LayerRecord]:
 
         return note
 
-    with stand_in(engine.model, engine.form) as module:
+    with engine.borrowed(engine.form) as module:
         handles = [m.register_forward_hook(hook(n)) for n, m in module.named_modules() if n]
         with torch.inference_mode():
             engine.forward(module, engine.ready(x, engine.form))

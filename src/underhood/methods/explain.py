@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from underhood.engine import Engine, Run, Settings
 from underhood.errors import BadInput, BadModel, InvalidArgument, UnderhoodError, UnknownName
-from underhood.inputs import Gathered, gather
+from underhood.inputs import gather
 from underhood.inputs.gather import displayed
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM
@@ -127,6 +127,7 @@ def explain_with(
     model = model if isinstance(model, Model) else Model(model)
     gathered = gather(model, inputs)
     asked = as_target(target, tuple(model.labels) if model.labels else None)
+    subjects = [_subject(model, name, x) for name, x in zip(gathered.names, gathered.tensor, strict=True)]
     outputs: Tensor | None = None
     found: dict[str, list[Explanation]] = {}
     unfit: BadModel | None = None
@@ -143,7 +144,7 @@ def explain_with(
             continue
         outputs = run.outputs
         made = partial(provenance, model, engine, watch)
-        found[method.key] = list(_explanations(method, attribution, run, gathered, made))
+        found[method.key] = list(_explanations(method, attribution, run, subjects, made))
     if unfit and not found:  # what even the last, the least demanding method could not do
         raise unfit
     by_input = zip(*found.values(), strict=True)
@@ -154,13 +155,13 @@ def _explanations(
     method: Method,
     attribution: Attribution,
     run: Run,
-    gathered: Gathered,
+    subjects: Sequence[Subject],
     made: Callable[[], Mapping[str, Any]],
 ) -> Iterator[Explanation]:
     """One explanation per input from a batch's attribution."""
     model, target, facts = run.engine.model, run.target, dict(made())
     labels = tuple(model.labels) if model.labels else None
-    for i, x in enumerate(gathered.tensor):
+    for i, subject in enumerate(subjects):
         yield Explanation(
             values=attribution.values[i].numpy().copy(),
             method=method.key,
@@ -169,7 +170,7 @@ def _explanations(
             target=target.name(labels, i),
             score=float(run.score[i]),
             prediction=Prediction(run.outputs[i].numpy().copy(), _fitting(labels, run.outputs)),
-            subject=Subject(gathered.names[i], _sha256(x), displayed(model, x)),
+            subject=subject,
             reduction=attribution.reduction,
             diagnostics=attribution.diagnostics[i] if attribution.diagnostics else {},
             grid=attribution.grid,
@@ -187,5 +188,6 @@ def _fitting(labels: tuple[str, ...] | None, outputs: Tensor) -> tuple[str, ...]
     return labels
 
 
-def _sha256(x: Tensor) -> str:
-    return hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
+def _subject(model: Model, name: str, x: Tensor) -> Subject:
+    sha256 = hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
+    return Subject(name, sha256, displayed(model, x))

@@ -33,7 +33,7 @@ class Subject:
     features: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """One method's map for one input.
 

@@ -46,6 +46,10 @@ class Occlusion(Method):
             raise InvalidArgument("Occlusion takes a window's size and stride, or a grouping, not both.")
         if min(given, default=1) < 1:
             raise InvalidArgument(f"Occlusion's size and stride are at least 1, not {min(given)}.")
+        if self.size and self.stride and self.stride > self.size:
+            raise InvalidArgument(
+                f"With stride {self.stride} beyond the window's size {self.size}, places would be skipped."
+            )
 
     @property
     def card(self) -> Card:
@@ -70,7 +74,7 @@ class Occlusion(Method):
         if len(shape) == 1 and self.size is None:
             return elements(shape)
         size = min(self.size or max(1, min(shape) // 7), *shape)
-        return Windows(shape, size, self.stride or max(1, size // 4))
+        return Windows(shape, size, min(self.stride or max(1, size // 4), size))
 
     def _hidden(self, run: Run, groups: Grouping) -> Variants:
         """The input as it is, then with each group hidden; all of it again for each fill.
@@ -90,7 +94,7 @@ class Occlusion(Method):
 
 
 def _about(groups: Grouping) -> dict[str, int]:
-    """How many groups, and the windows that were used, which may be chosen by the input's size."""
+    """How many groups, and the windows that were used, which may be chosen or cut by the input's size."""
     windows = {"size": groups.size, "stride": groups.stride} if isinstance(groups, Windows) else {}
     return {"groups": groups.count, **windows}
 

@@ -3,6 +3,7 @@
 import platform
 import time
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -30,7 +31,7 @@ def provenance(model: Model, engine: Engine, watch: Stopwatch) -> dict[str, Any]
     """Versions, digests, settings, passes and time of one method's run over a batch."""
     return {
         "model": model.name,
-        "model_digest": model.digest,
+        "model_digest": engine.digest,
         "preprocess": repr(model.preprocess) if model.preprocess else None,
         "notes": [*model.notes, *engine.log.notes],
         "seed": engine.settings.seed,
@@ -50,6 +51,7 @@ def provenance(model: Model, engine: Engine, watch: Stopwatch) -> dict[str, Any]
     }
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
