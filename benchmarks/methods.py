@@ -29,7 +29,7 @@ def smoothgrad(_name: str, module: nn.Module, x: Tensor, **how: object) -> dict[
     }
 
 
-def occlusion(name: str, module: nn.Module, x: Tensor, *, stride: int = 8, **how: object) -> dict[str, Run]:
+def occlusion(_name: str, module: nn.Module, x: Tensor, *, stride: int = 8, **how: object) -> dict[str, Run]:
     model, peer = uh.Model(module), Occlusion(module)
     window = {"sliding_window_shapes": (3, 32, 32), "strides": (3, stride, stride)}
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from tests.support import torchvision_ops  # noqa: F401 - before torchvision
 from torch import nn
+
+from tests.support import torchvision_ops  # noqa: F401 - before torchvision
 
 import timm  # isort: skip
 import torchvision  # isort: skip

@@ -69,8 +69,10 @@ def _path_table(method: str, names: list[str], rounds: int) -> Iterator[str]:
 
 
 def _occlusion_table(names: list[str], rounds: int) -> Iterator[str]:
-    yield from _head("occlusion, windows of 32", "windows", "floor (CPU s, setting)", "underhood float32",
-                     "underhood auto", "captum", "auto against captum", "rank correlation auto/float32")  # fmt: skip
+    yield from _head(
+        "occlusion, windows of 32", "windows", "floor (CPU s, setting)", "underhood float32",
+        "underhood auto", "captum", "auto against captum", "rank correlation auto/float32",
+    )  # fmt: skip
     for name in names:
         module, x, stride = network(name), pictures(), STRIDES[name]
         windows = (-(-(224 - 32) // stride) + 1) ** 2

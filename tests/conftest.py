@@ -4,6 +4,7 @@ import os
 
 import hypothesis
 import torch
+
 from tests.support import torchvision_ops  # noqa: F401 - before anything imports torchvision
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before huggingface_hub is imported: nothing is downloaded

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from tests.support.data import DATA, needs_data
 
 import underhood as uh
+from tests.support.data import DATA, needs_data
 from underhood.demo.dermoscopy import draw_many
 from underhood.demo.factors import ALWAYS
 

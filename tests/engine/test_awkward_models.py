@@ -257,7 +257,6 @@ def test_something_that_is_no_module_is_refused() -> None:
         uh.Model(lambda x: x)  # type: ignore[arg-type]
 
 
-@pytest.mark.xfail(strict=True, reason="models/output.py does not know how many inputs there were")
 def test_a_model_that_squeezes_its_only_output_can_be_explained_one_input_at_a_time() -> None:
     net = Returning(lambda s: s[:, :1].squeeze())
     assert torch.allclose(gradient(net, torch.randn(2, 4)), net.linear.weight[:1].detach().expand(2, -1))

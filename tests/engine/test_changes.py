@@ -87,7 +87,6 @@ def test_a_change_of_the_model_is_seen_by_the_next_call(
         assert model.digest != digest
 
 
-@pytest.mark.xfail(strict=True, reason="models/seen.py looks at three values of each tensor")
 def test_one_filter_switched_off_through_data_is_seen_by_the_next_call() -> None:
     net, x = NETS["cnn"](), pictures(1)
     model = uh.Model(net)

@@ -29,7 +29,7 @@ class Watched(nn.Module):
 @pytest.fixture(autouse=True)
 def fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor with bfloat16."""
-    monkeypatch.setattr("underhood.engine.engine.has_bfloat16", lambda _device: True)
+    monkeypatch.setattr("underhood.engine.precision.has_bfloat16", lambda _device: True)
     monkeypatch.setattr(Watched, "seen", [])
 
 

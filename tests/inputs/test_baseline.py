@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.toys import CN
 from torch import Tensor
 
+from tests.support.toys import CN
 from underhood.errors import InvalidArgument, UnknownName
 from underhood.inputs import Baseline, Blur, Constant, Inpaint, Mean, Noise, Samples, as_baseline, gather
 from underhood.inputs.baseline import NAMED, as_whole

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.toys import CN, ML
 
+from tests.support.toys import CN, ML
 from underhood.errors import BadInput, InvalidArgument
 from underhood.inputs import gather
 from underhood.inputs.gather import displayed

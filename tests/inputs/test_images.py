@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from tests.support.data import REPOSITORY
 
+from tests.support.data import REPOSITORY
 from underhood.errors import BadInput
 from underhood.inputs import find_pictures, read_picture
 from underhood.inputs.images import as_picture, plain

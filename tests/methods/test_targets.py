@@ -158,20 +158,12 @@ def test_a_class_that_the_model_does_not_have_is_refused_without_labels_too(
         method(nn.Linear(4, 5), X, target)
 
 
-UNCHECKED = pytest.mark.xfail(
-    strict=True, reason="models/target.py: PerInput.rows and .score do not check what they index"
-)
-
-
-@pytest.mark.parametrize(
-    "method", [pytest.param(SIGNED, marks=UNCHECKED), uh.Occlusion()], ids=["saliency", "occlusion"]
-)
+@pytest.mark.parametrize("method", [SIGNED, uh.Occlusion()], ids=["saliency", "occlusion"])
 def test_a_list_with_a_class_that_the_model_does_not_have_is_refused(method: uh.Method) -> None:
     with pytest.raises(uh.UnderhoodError, match="no class 5"):
         method(nn.Linear(4, 5), X, [0, 5])
 
 
-@UNCHECKED
 def test_too_few_targets_for_a_gradient_are_refused(linear: uh.Model) -> None:
     with pytest.raises(uh.UnderhoodError, match="1 targets were given for 2 inputs"):
         SIGNED(linear, X, [0])

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.support.toys import ML
 
+from tests.support.toys import ML
 from underhood.errors import BadInput, InvalidArgument
 from underhood.models import Model, load
 from underhood.models.labels import read_labels

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.toys import CN, ML
-from tests.support.untrained import untrained
 from torch import Tensor, nn
 
+from tests.support.toys import CN, ML
+from tests.support.untrained import untrained
 from underhood.engine import Engine, Run, grad_cam_layer
 from underhood.errors import BadModel, InvalidArgument, UnknownName
 from underhood.methods import GradCAM

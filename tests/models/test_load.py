@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tests.support.toys import CN, ML
-from tests.support.untrained import untrained
 from torch import Tensor, nn
 
+from tests.support.toys import CN, ML
+from tests.support.untrained import untrained
 from underhood.errors import BadModel, BadWeights, InvalidArgument, MissingExtra, UnderhoodError, UnknownName
 from underhood.models import Model, Preprocess, load
 

@@ -35,17 +35,17 @@ class Record:
     ],
 )
 def test_scores_are_found(output: Any) -> None:
-    assert torch.equal(scores_of(output), SCORES)
+    assert torch.equal(scores_of(output, len(SCORES)), SCORES)
 
 
 def test_scores_are_found_in_a_transformers_output() -> None:
     outputs = pytest.importorskip("transformers.modeling_outputs")
     output = outputs.ImageClassifierOutput(loss=torch.tensor(0.0), logits=SCORES, hidden_states=(OTHER,))
-    assert torch.equal(scores_of(output), SCORES)
+    assert torch.equal(scores_of(output, len(SCORES)), SCORES)
 
 
 def test_one_output_for_each_input_is_a_column() -> None:
-    assert scores_of(torch.tensor([1.0, 2.0])).tolist() == [[1.0], [2.0]]
+    assert scores_of(torch.tensor([1.0, 2.0]), 2).tolist() == [[1.0], [2.0]]
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_one_output_for_each_input_is_a_column() -> None:
 )
 def test_nonsense_is_refused_by_a_sentence(output: Any, words: str) -> None:
     with pytest.raises(BadModel, match=words):
-        scores_of(output)
+        scores_of(output, 2)

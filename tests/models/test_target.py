@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.toys import CN, ML
 from torch import Tensor
 
+from tests.support.toys import CN, ML
 from underhood.engine import Engine
 from underhood.errors import InvalidArgument, UnknownName
 from underhood.inputs import gather

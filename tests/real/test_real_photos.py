@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.data import DATA, LOADERS, needs_data
 
+from tests.support.data import DATA, LOADERS, needs_data
 from underhood.methods import Explanation, GradCAM
 from underhood.models import Model, load
 

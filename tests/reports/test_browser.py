@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.reports import fakes
 
+from tests.reports import fakes
 from underhood.methods.explanation import Subject
 from underhood.reports import encode, write_html
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from tests.reports import fakes
 
+from tests.reports import fakes
 from underhood.errors import InvalidArgument
 from underhood.methods.explanation import Subject
 from underhood.reports import figure, render_png

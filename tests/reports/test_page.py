@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from tests.reports import fakes
 
+from tests.reports import fakes
 from underhood.errors import InvalidArgument, UnderhoodError
 from underhood.methods.explanation import Explanations, Subject
 from underhood.models.prediction import Prediction

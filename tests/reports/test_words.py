@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from tests.reports import fakes
 
+from tests.reports import fakes
 from underhood.reports import view, words
 
 

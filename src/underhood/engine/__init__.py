@@ -1,6 +1,7 @@
 """How the network is run: the only room that runs it."""
 
-from underhood.engine.engine import Engine, Gradients
+from underhood.engine.engine import Engine
+from underhood.engine.passes import Gradients
 from underhood.engine.predict import predict
 from underhood.engine.reduce import Moments, WeightedSum
 from underhood.engine.run import Run

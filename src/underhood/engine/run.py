@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from underhood.engine.engine import Engine, Gradients
+from underhood.engine.engine import Engine
+from underhood.engine.passes import Gradients
 from underhood.engine.reduce import Reduce
 from underhood.engine.settings import Precision
 from underhood.inputs.variants import Variants
@@ -21,7 +22,7 @@ class Run:
 
     def __init__(self, engine: Engine, inputs: Tensor, target: Target, outputs: Tensor | None = None):
         self.engine, self.inputs = engine, inputs
-        self._target, self._outputs = target, outputs
+        self._target, self._outputs = target.for_inputs(len(inputs)), outputs
         self._score: Tensor | None = None
 
     def __len__(self) -> int:

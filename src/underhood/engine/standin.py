@@ -35,6 +35,13 @@ class Form:
             return tensor.to(self.device, dtype, memory_format=torch.channels_last)
         return tensor.to(self.device, dtype)
 
+    def ready(self, x: Tensor) -> Tensor:
+        """An input in this form and in memory of our own, never the caller's."""
+        with torch.inference_mode(False), torch.no_grad():
+            ready = self.of(x)
+            shares = ready.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+            return ready.clone() if shares or x.is_inference() else ready.detach()
+
 
 @dataclass(frozen=True)
 class StandIn:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from underhood.engine.engine import Engine
+from underhood.engine.passes import forward
 from underhood.errors import InvalidArgument
 from underhood.models.layers import (
     DefaultLayer,
@@ -42,7 +43,7 @@ def trace(engine: Engine, example: Tensor | None = None) -> list[LayerRecord]:
     with engine.borrowed(engine.form) as module:
         handles = [m.register_forward_hook(hook(n)) for n, m in module.named_modules() if n]
         with torch.inference_mode():
-            engine.forward(module, engine.ready(x, engine.form))
+            forward(module, engine.form.ready(x), engine.log)
         for handle in handles:
             handle.remove()
     return list(records.values())

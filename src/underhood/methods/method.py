@@ -1,5 +1,6 @@
 """What every method is: a frozen dataclass whose fields are its parameters, and one `attribute`."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -72,7 +73,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Method):
         return {"method": value.key, **value.parameters()}
     if isinstance(value, Tensor):
-        return f"tensor of shape {tuple(value.shape)}"
+        digest = hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+        return f"tensor of shape {tuple(value.shape)}, sha256 {digest[:12]}"
     if isinstance(value, Grouping):
         return f"{value.count} groups over {' × '.join(map(str, value.shape))} places"
     if isinstance(value, Baseline) and is_dataclass(value):

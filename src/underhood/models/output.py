@@ -11,8 +11,8 @@ from underhood.errors import BadModel
 SCORE_KEYS = ("logits", "scores", "output", "out", "prediction")
 
 
-def scores_of(output: Any) -> Tensor:
-    """The scores (B, C), one row per input, in a network's output.
+def scores_of(output: Any, count: int) -> Tensor:
+    """The scores (B, C), one row for each of `count` inputs, in a network's output.
 
     Accepts a tensor, a tuple or list (its first tensor), a dict or a transformers `ModelOutput`
     (its `logits`, `scores`, …, or only tensor). A network with one output per input gives (B, 1).
@@ -25,6 +25,8 @@ def scores_of(output: Any) -> Tensor:
         )
     if not tensor.is_floating_point():
         raise BadModel(f"The model's scores are {tensor.dtype}, not floating-point numbers.")
+    if count == 1 and tensor.ndim < 2:  # a network that ends in .squeeze() drops a batch of one
+        return tensor.reshape(1, -1)
     if tensor.ndim == 0:
         raise BadModel("The model returned a single number for the whole batch, not one per input.")
     if tensor.ndim == 1:

@@ -31,6 +31,10 @@ class Target(ABC):
         """This target with labels turned into class numbers."""
         return self
 
+    def for_inputs(self, count: int) -> "Target":  # noqa: ARG002 - most targets fit any number
+        """This target, which must fit so many inputs."""
+        return self
+
     def fixed(self, scores: Tensor) -> "Target":  # noqa: ARG002 - most targets are fixed as they are
         """This target with what depends on the prediction settled by these scores (B, C)."""
         return self
@@ -89,19 +93,23 @@ class PerInput(Target):
     classes: Tensor
     output: Output = "score"
 
-    def fixed(self, scores: Tensor) -> Target:
-        if len(self.classes) != len(scores):
+    def for_inputs(self, count: int) -> Target:
+        if len(self.classes) != count:
             raise InvalidArgument(
-                f"{len(self.classes)} targets were given for {len(scores)} inputs; "
+                f"{len(self.classes)} targets were given for {count} inputs; "
                 "give one target, or one for each input."
             )
-        check_class(int(self.classes.max()), scores.shape[1])
         return self
+
+    def fixed(self, scores: Tensor) -> Target:
+        check_class(int(self.classes.max()), scores.shape[1])
+        return self.for_inputs(len(scores))
 
     def rows(self, rows: Tensor) -> Target:
         return replace(self, classes=self.classes[rows])
 
     def score(self, values: Tensor) -> Tensor:
+        check_class(int(self.classes.max()), values.shape[1])
         classes = self.classes.to(values.device)
         return _read(values, self.output).gather(1, classes[:, None]).squeeze(1)
 

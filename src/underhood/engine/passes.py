@@ -1,0 +1,154 @@
+"""One pass through a network, forward or backward, and what can go wrong in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from underhood.engine.budget import is_out_of_memory
+from underhood.engine.hooks import StopForward, Taps
+from underhood.errors import BadModel, InvalidArgument, NotDifferentiable, OutOfMemory, UnderhoodError
+from underhood.models import Target
+from underhood.models.output import scores_of
+
+NOT_EVEN_ONE = (
+    "Not even one input at a time fits into memory; close other programs, use a smaller picture, or "
+    "another device."
+)
+NO_GRADIENT = (
+    "The model's score cannot be differentiated (it runs without gradients, or through an operation such "
+    "as argmax or rounding); use a method that needs none, such as occlusion."
+)
+
+
+@dataclass
+class Log:
+    """What running the network took: for diagnostics and provenance."""
+
+    forward: int = 0  # inputs through a forward pass
+    backward: int = 0  # inputs through a backward pass
+    precision: str = "float32"
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """∂S/∂x of the inputs, or ∂S/∂A and A of each layer, with S and the model's scores."""
+
+    gradients: tuple[Tensor, ...]  # (n, …) each; one per layer, or the inputs' alone
+    activations: tuple[Tensor, ...]  # (n, …) for each layer
+    score: Tensor  # (n,)
+    outputs: Tensor  # (n, C)
+
+
+def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
+    """The network's scores (m, C), finite, float32."""
+    try:
+        outputs = scores_of(module(x), len(x))
+    except (UnderhoodError, StopForward):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error) and len(x) > 1:
+            raise
+        raise forward_failed(error, x) from error
+    if len(outputs) != len(x):
+        raise BadModel(f"The model gave {len(outputs)} rows of scores for {len(x)} inputs.")
+    log.forward += len(x)
+    if not outputs.isfinite().all():
+        raise _not_finite(module, x)
+    return outputs.float()
+
+
+def score(module: nn.Module, x: Tensor, target: Target, log: Log) -> Tensor:
+    """S of each input (m,), without a graph."""
+    with torch.inference_mode():
+        if target.layer is None:
+            return plain(target.score(forward(module, x, log)))
+        taps = Taps([target.layer])
+        with taps.on(module):
+            forward(module, x, log)
+        return plain(target.score(taps[target.layer]))
+
+
+def capture(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> dict[str, Tensor]:
+    """The outputs of named layers; the pass may end after the last of them."""
+    taps = Taps(layers, stop_after=True)
+    with torch.inference_mode(), taps.on(module):
+        try:
+            forward(module, x, log)
+        except StopForward:
+            log.forward += len(x)
+    return {name: plain(taps[name]) for name in layers}
+
+
+def differentiate(module: nn.Module, x: Tensor, target: Target, at: Sequence[str], log: Log) -> Gradients:
+    """Gradients by x, or by the layers `at`: then there is no graph below the first of them."""
+    taps = Taps([*at, *([target.layer] if target.layer else [])], graph=True)
+    with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
+        leaf = x if at else x.requires_grad_()
+        # The network gets a copy: an in-place first layer must not write into the leaf.
+        outputs = forward(module, leaf if at else leaf.clone(), log)
+        s = target.score(taps[target.layer] if target.layer else outputs)
+        gradients = _backward(s, [taps[name] for name in at] if at else [leaf], at)
+    log.backward += len(x)
+    activations = tuple(plain(taps[name]) for name in at)
+    return Gradients(tuple(map(plain, gradients)), activations, plain(s), plain(outputs))
+
+
+def _backward(s: Tensor, wanted: Sequence[Tensor], at: Sequence[str]) -> list[Tensor]:
+    if not s.requires_grad:
+        raise NotDifferentiable(_no_gradient(at[0]) if at else NO_GRADIENT)
+    try:
+        found = torch.autograd.grad(s.sum(), wanted, allow_unused=True)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise NotDifferentiable(
+            f"The model's backward pass failed ({_first_line(error)}); use a method that needs no "
+            "gradients, such as occlusion."
+        ) from error
+    names: Sequence[str | None] = at or [None]
+    for name, gradient in zip(names, found, strict=True):
+        if gradient is None:
+            raise NotDifferentiable(_no_gradient(name))
+    return list(found)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """float32 on the CPU, without a graph."""
+    with torch.inference_mode(False):
+        result = tensor.detach().float().cpu().contiguous()
+        return result.clone() if result.is_inference() else result
+
+
+def forward_failed(error: Exception, x: Tensor) -> UnderhoodError:
+    """The error to raise where a forward pass ended in another."""
+    if is_out_of_memory(error):
+        return OutOfMemory(NOT_EVEN_ONE)
+    return BadModel(
+        f"The model failed on inputs of shape {tuple(x.shape)} ({_first_line(error)}); check the "
+        "preprocessing, and that the model takes such inputs."
+    )
+
+
+def _not_finite(module: nn.Module, x: Tensor) -> UnderhoodError:
+    if not x.isfinite().all():
+        return InvalidArgument("The input holds NaN or infinite values.")
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return BadModel(f"The model's weights hold NaN or infinite values, first in '{name}'.")
+    return BadModel("The model's scores are NaN or infinite for a finite input.")
+
+
+def _no_gradient(layer: str | None) -> str:
+    where = f"layer '{layer}'" if layer else "the input"
+    return (
+        f"The target does not depend on {where} in a way that can be differentiated, so it has no gradient "
+        "there; choose a layer that the target's score is computed from."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{type(error).__name__}: {first.rstrip('.')}"
