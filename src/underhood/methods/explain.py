@@ -72,8 +72,8 @@ def explain_each(
 ) -> Iterator[Explanations]:
     """Explain inputs one after the other, keeping none: memory does not grow with their number.
 
-    An input that cannot be read or explained is told to `failed` (name, error) and the next one goes on;
-    without `failed` its error is raised.
+    An input that cannot be read is told to `failed` (name, error) and the next one goes on; without
+    `failed` its error is raised, as is any error of the model or the methods.
     """
     chosen = as_methods(methods)
     for number, item in enumerate(inputs):
@@ -123,7 +123,10 @@ def explain_with(
     *,
     skip_unfit: bool = False,
 ) -> Explanations:
-    """Run methods that share the predictions; `skip_unfit` leaves out those the model cannot have."""
+    """Run methods that share the predictions.
+
+    skip_unfit: leave out, with a note, methods that the model has nothing for.
+    """
     model = model if isinstance(model, Model) else Model(model)
     gathered = gather(model, inputs)
     asked = as_target(target, tuple(model.labels) if model.labels else None)
@@ -131,6 +134,7 @@ def explain_with(
     outputs: Tensor | None = None
     found: dict[str, list[Explanation]] = {}
     unfit: BadModel | None = None
+    left_out: list[str] = []
     for method in methods:
         watch, engine = Stopwatch(), Engine(model, settings)
         run = Run(engine, gathered.tensor, asked, outputs)
@@ -141,9 +145,10 @@ def explain_with(
             if not skip_unfit:
                 raise
             unfit = error
+            left_out.append(f"{method.card.name} was left out: {error}")
             continue
         outputs = run.outputs
-        made = partial(provenance, model, engine, watch)
+        made = partial(provenance, model, engine, watch, left_out)
         found[method.key] = list(_explanations(method, attribution, run, subjects, made))
     if unfit and not found:  # what even the last, the least demanding method could not do
         raise unfit

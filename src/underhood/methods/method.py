@@ -40,7 +40,8 @@ class Method(ABC):
     target:   what `underhood.models.as_target` takes; None explains each input's predicted class.
     settings: keywords of `underhood.engine.Settings`: device, precision, memory, seed, progress.
 
-    Gives an `Explanation` for a single input and `Explanations` for several. Raises UnderhoodError with
+    Gives an `Explanation` where there is one input and `Explanations` where there are several; `explain`
+    always gives `Explanations`, which suits loops over batches. Raises UnderhoodError with
     a sentence for the user where inputs, target or model do not fit.
     """
 
