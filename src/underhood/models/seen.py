@@ -13,7 +13,7 @@ class Seen:
     """A module's parts as they were, to compare with what they are now.
 
     Objects are compared by identity (keeping them alive keeps their identity theirs), tensors also by
-    address, version and sum, since writing through `.data` leaves no other trace.
+    address, version and some of their values, since writing through `.data` leaves no other trace.
     """
 
     objects: tuple[Any, ...]
@@ -22,13 +22,11 @@ class Seen:
 
     @staticmethod
     def of(module: nn.Module) -> "Seen":
-        objects: list[Any] = []
-        for child in module.modules():
-            objects.append(child)
-            for value in vars(child).values():
-                objects.append(value)
-                if isinstance(value, dict) and value:  # parameters, buffers, children, hooks
-                    objects.extend(value.values())
+        children = list(module.modules())
+        attributes = [value for child in children for value in child.__dict__.values()]
+        filled = [value for value in attributes if isinstance(value, dict) and value]
+        contents = [item for value in filled for item in value.values()]  # parameters, hooks, …
+        objects = [*children, *attributes, *contents]
         tensors = [item for item in objects if isinstance(item, Tensor)]
         versions = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
         with torch.inference_mode(False), torch.no_grad():
@@ -44,11 +42,13 @@ class Seen:
 
 
 def _sample(tensors: list[Tensor]) -> Tensor:
-    """The sum of each tensor; of a very large one, of some 4,000 values spread over it."""
-    sums = [_few(t).sum() for t in tensors if t.layout is torch.strided and not t.is_quantized]
-    return torch.stack([s.cpu().to(torch.complex128) for s in sums]) if sums else torch.zeros(0)
+    """Up to some 4,000 values of each tensor, spread over it."""
+    picked = [_spread(t).cpu() for t in tensors if t.layout is torch.strided and not t.is_quantized]
+    return torch.cat(picked) if picked else torch.zeros(0)
 
 
-def _few(tensor: Tensor) -> Tensor:
-    flat = tensor.detach()
-    return flat if flat.numel() < 2**22 else flat.reshape(-1)[:: flat.numel() // 4096]
+def _spread(tensor: Tensor) -> Tensor:
+    step = max(1, tensor.numel() // 4096)
+    if tensor.is_contiguous():
+        return tensor.as_strided((-(-tensor.numel() // step),), (step,))
+    return tensor.reshape(-1)[::step]
