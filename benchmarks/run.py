@@ -1,6 +1,6 @@
 """`make bench`: every comparison, written to benchmarks/RESULTS.md.
 
-python -m benchmarks.run [--networks resnet18,vit_tiny] [--only gradcam,occlusion] [--rounds 3]
+python -m benchmarks.run [--networks resnet18,vit_tiny] [--only gradcam,occlusion] [--rounds 3] [--out FILE]
 """
 
 import argparse
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--networks", default=",".join(BUILDERS))
     parser.add_argument("--only", default="gradcam,integrated_gradients,smoothgrad,occlusion")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     only = chosen.only.split(",")
     lines = [*_about(chosen.rounds)]
@@ -36,8 +37,8 @@ def main() -> None:
         if title in only:
             print(f"# {title}", flush=True)
             lines += [*table(chosen.networks.split(","), chosen.rounds)]
-    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"Wrote {RESULTS}")
+    chosen.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"Wrote {chosen.out}")
 
 
 def _about(rounds: int) -> Iterator[str]:

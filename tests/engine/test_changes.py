@@ -1,8 +1,10 @@
 """Whatever the user does to the model between two calls is seen by the second one."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -141,3 +143,23 @@ def test_old_weights_are_not_kept_alive_after_the_next_call() -> None:
     _ = model.digest
     gc.collect()
     assert old() is None
+
+
+class Configured(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.config, self.scales = SimpleNamespace(scale=1.0), [1.0]
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) * self.config.scale * self.scales[0]
+
+
+def test_a_setting_inside_an_attribute_is_seen_by_the_next_call() -> None:
+    net = Configured()
+    model, x = uh.Model(net), torch.rand(4)
+    before = uh.Saliency()(model, x, 0).values
+    net.config.scale = 5.0
+    assert np.allclose(uh.Saliency()(model, x, 0).values, 5 * before)
+    net.scales[0] = 2.0
+    assert np.allclose(uh.Saliency()(model, x, 0).values, 10 * before)

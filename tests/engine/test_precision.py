@@ -146,3 +146,20 @@ def test_agreement_is_a_correlation_within_inputs() -> None:
 def test_where_agreement_is_undefined_it_is_0(rough: Tensor) -> None:
     assert agreement(torch.arange(4.0), rough, torch.zeros(4, dtype=torch.long)) == 0
     assert agreement(torch.ones(4), torch.arange(4.0), torch.zeros(4, dtype=torch.long)) == 0
+
+
+class FloatInside(nn.Module):
+    """Makes a float32 tensor of its own, which does not multiply with bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).relu().mean((2, 3)) @ torch.eye(4)
+
+
+def test_a_model_that_does_not_run_in_bfloat16_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("underhood.engine.precision.has_bfloat16", lambda _device: True)
+    found = uh.Occlusion(4, 2)(FloatInside(), torch.rand(1, 3, 32, 32), 0)
+    assert found.provenance["precision"].startswith("float32 (in bfloat16")

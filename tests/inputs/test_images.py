@@ -223,7 +223,7 @@ def test_a_name_that_leads_nowhere_is_passed_on_so_that_it_is_reported(folder: P
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no pictures"):
-        list(find_pictures([tmp_path]))
+        read_picture(next(iter(find_pictures([tmp_path]))))
 
 
 def test_names_that_are_no_utf8_are_read(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_gap_larger_than_the_map_is_no_signal() -> None:
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"steps": 0}, "at least 1 step"),
+        ({"steps": 0}, "whole number from 1"),
         ({"tolerance": 0.0}, "above 0"),
         ({"baseline": "inpaint"}, "cannot stand for a whole input"),
         ({"baseline": "nois"}, "did you mean 'noise'"),

@@ -86,7 +86,7 @@ def test_grad_cam_before_and_after_the_relu(layer: str, grid: Any, after_relu: b
     explanation = uh.GradCAM(layer)(CN(), X0, 0)
     assert explanation.arrays[layer].tolist() == grid
     assert explanation.diagnostics["layer"] == layer
-    assert explanation.diagnostics["layer_is_after_relu"] is after_relu
+    assert explanation.diagnostics["layer_is_nonnegative"] is after_relu
     assert explanation.grid == (2, 2)
 
 

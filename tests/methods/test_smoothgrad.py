@@ -104,21 +104,24 @@ def test_it_stops_early_once_the_wanted_error_is_reached() -> None:
     found = uh.SmoothGrad(n=5000, error=0.02)(Cubic(), x, 0)
     assert found.diagnostics["relative_standard_error"] <= 0.02
     assert 8 <= found.diagnostics["copies"] < 2000
-    assert found.provenance["backward_passes"] == found.diagnostics["copies"]
+    assert 0 <= found.provenance["backward_passes"] - found.diagnostics["copies"] < 32  # of a micro-batch
     full = uh.SmoothGrad(n=found.diagnostics["copies"])(Cubic(), x, 0)
     assert np.allclose(found.values, full.values, rtol=1e-4)
     stricter = uh.SmoothGrad(n=5000, error=0.005)(Cubic(), x, 0)
     assert stricter.diagnostics["copies"] > 4 * found.diagnostics["copies"]
 
 
-def test_it_does_not_stop_before_every_input_has_the_wanted_error() -> None:
+def test_each_input_stops_by_itself_whatever_its_batch_mates_and_the_memory() -> None:
     noisy = X[:1].repeat(1, 32)
     calm = noisy * 0.01 + 100  # far from 0, where a cubic is nearly straight
-    for x in (torch.cat((noisy, calm)), torch.cat((calm, noisy))):
-        found = uh.SmoothGrad(n=5000, error=0.02)(Cubic(), x, 0)
-        assert all(e.diagnostics["relative_standard_error"] <= 0.02 for e in found)
-    alone = uh.SmoothGrad(n=5000, error=0.02)(Cubic(), calm, 0)
-    assert alone.diagnostics["copies"] < found[0].diagnostics["copies"]
+    both = uh.SmoothGrad(n=5000, error=0.02)(Cubic(), torch.cat((noisy, calm)), 0)
+    assert all(e.diagnostics["relative_standard_error"] <= 0.02 for e in both)
+    assert both[1].diagnostics["copies"] < both[0].diagnostics["copies"]
+    for x, together in zip((noisy, calm), both, strict=True):
+        for memory in (1, None):
+            alone = uh.SmoothGrad(n=5000, error=0.02)(Cubic(), x, 0, memory=memory)
+            assert alone.diagnostics["copies"] == together.diagnostics["copies"]
+            assert np.allclose(alone.values, together.values, rtol=1e-5)
 
 
 def test_an_error_that_is_not_reached_takes_all_copies() -> None:

@@ -189,7 +189,8 @@ def test_a_label_without_labels_and_labels_of_another_number_are_refused() -> No
 def test_a_label_that_names_two_classes_is_refused() -> None:
     model = uh.Model(nn.Linear(4, 3), labels=["crane", "bird", "Crane"])
     with pytest.raises(uh.UnderhoodError, match=r"names the classes \[0, 2\]"):
-        SIGNED(model, X, "crane")
+        SIGNED(model, X, "CRANE")
+    assert SIGNED(model, X[:1], "Crane").target == "Crane"
 
 
 def test_a_single_row_and_a_batch_of_rows(linear: uh.Model) -> None:

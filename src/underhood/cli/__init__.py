@@ -1,5 +1,6 @@
 """The command line: parsing and printing, no logic."""
 
+import signal
 import sys
 
 from underhood.cli.app import underhood
@@ -8,4 +9,7 @@ from underhood.cli.errors import guarded
 
 def main() -> None:
     """Entry point of the command `underhood`."""
+    for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does: nothing half-written
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     sys.exit(guarded(lambda: underhood.main(standalone_mode=False)))

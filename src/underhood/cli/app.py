@@ -101,7 +101,7 @@ def layers(model: str, weights: str | None, trust: bool, preprocess: str | None,
 @underhood.command()
 @click.option("--out", default="out", show_default=True, metavar="FOLDER", help="Where the report goes.")
 def demo(out: str) -> int:
-    """The story in one command: two skin-lesion models, one of which reads the ruler."""
+    """The story in one command: skin-lesion models, one of which reads the ruler."""
     from underhood.cli.demo import run
 
     return run(out)

@@ -1,4 +1,4 @@
-"""`underhood demo`: two classifiers as good as each other on paper, one of which reads the ruler."""
+"""`underhood demo`: classifiers that are good on paper, one of which reads the ruler."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +78,8 @@ def _print_explained(explanations: Explanations) -> None:
     said = f"{first.prediction.label} ({first.prediction.probabilities.max():.0%})"
     click.echo(f"\n{first.provenance['model']} says of {first.subject.name}: {said}")
     for e in explanations:
-        click.echo(f"  {e.card.name}: why {e.target}, strongest at row, column {e.top(1)[0][0]}")
+        ((place, value),) = e.top(1)
+        click.echo(f"  {e.card.name}: why {e.target}, strongest at row, column {place} ({value:+.2g})")
 
 
 def _saved(picture: Image.Image, path: Path) -> Path:

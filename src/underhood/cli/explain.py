@@ -14,7 +14,7 @@ from underhood.errors import InvalidArgument, UnderhoodError, UnknownName
 from underhood.inputs import as_baseline, find_pictures
 from underhood.methods import Explanation, Explanations, GradCAM, Method, as_methods, explain_each
 from underhood.methods.files import SUFFIXES
-from underhood.models import Class, Contrast, Model, Target, load
+from underhood.models import Class, Contrast, Target, load
 from underhood.reports import write_html
 
 
@@ -59,13 +59,14 @@ def run(
                 asked,
                 methods=chosen,
                 settings=settings,
+                skip_unfit=not methods and layer is None,
                 failed=lambda name, error: failures.__setitem__(name, str(error)),
             ):
                 records.extend(e.as_dict() for e in done)
                 yield from done
 
         _write(stream(), path, failures, command)
-    _print(records, failures, loaded, path, as_json)
+    _print(records, failures, path, as_json)
     return 1 if failures else 0
 
 
@@ -79,13 +80,15 @@ def _checked_path(out: str) -> Path:
     return path
 
 
-def _methods(names: Sequence[str], baseline: str | None, layer: str | None) -> list[Method] | None:
-    """The chosen methods with their options; None where the defaults may choose what suits the model."""
+def _methods(names: Sequence[str], baseline: str | None, layer: str | None) -> list[Method]:
+    """The chosen methods with their options."""
     if baseline is not None:
         as_baseline(baseline)
-    if not names and baseline is None:
-        return None
     chosen = as_methods(list(names) or None, baseline=baseline)
+    if layer and not any(isinstance(m, GradCAM) for m in chosen):
+        raise InvalidArgument("--layer is for Grad-CAM; add --method gradcam.")
+    if baseline and not any(hasattr(m, "baseline") for m in chosen):
+        raise InvalidArgument("--baseline is for methods that have one; none of those chosen has.")
     return [replace(m, layer=layer) if layer and isinstance(m, GradCAM) else m for m in chosen]
 
 
@@ -104,7 +107,8 @@ def _write(explanations: Iterator[Explanation], path: Path, failures: dict[str, 
     """Explain and write as it goes; nothing is written where nothing could be explained."""
     first = next(explanations, None)
     if first is None:
-        raise UnderhoodError(" ".join(failures.values()) or "There is nothing to explain.")
+        told = [f"{name}: {reason}" for name, reason in failures.items()]
+        raise UnderhoodError("\n".join(told) or "There is nothing to explain.")
 
     def all_of_them() -> Iterator[Explanation]:
         yield first
@@ -119,7 +123,6 @@ def _write(explanations: Iterator[Explanation], path: Path, failures: dict[str, 
 def _print(
     records: Sequence[dict[str, Any]],
     failures: dict[str, str],
-    model: Model,
     path: Path,
     as_json: bool,
 ) -> None:
@@ -127,7 +130,7 @@ def _print(
         found = {"output": str(path), "explanations": records, "failures": failures}
         click.echo(json.dumps(found, indent=2, allow_nan=False))
     else:
-        for note in model.notes:
+        for note in dict.fromkeys(note for r in records for note in r["provenance"]["notes"]):
             click.echo(f"Note: {note}", err=True)
         shown: set[str] = set()
         for record in records:

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from underhood.errors import InvalidArgument
-from underhood.models.layers import first_tensor
-
-Kind = Literal["forward", "gradient"]
+from underhood.models.layers import first_tensor, split_call
 
 # Measured on two cores: larger micro-batches fall out of the cache and only cost memory.
 CPU_BATCH, CPU_BYTES = 16, 256 * 2**20
@@ -44,29 +43,49 @@ def micro_batch(device: torch.device, per_input: int, budget: int | None) -> int
     return max(1, min(CPU_BATCH, budget // per_input))
 
 
-def bytes_per_input(module: nn.Module, example: Tensor) -> dict[Kind, int]:
-    """What one input needs at most, judged by the outputs of all layers in one forward pass.
+@dataclass(frozen=True)
+class Footprint:
+    """What one input needs at most, judged by the outputs of all layers in one forward pass."""
 
-    A forward pass alone holds the largest outputs; a backward pass all of them, and gradients besides.
-    """
-    sizes = _output_bytes(module, example)
+    own: int  # bytes of the input itself and what is made of it
+    sizes: tuple[tuple[str, int], ...]  # bytes of each layer's output, in the order in which they ran
+
+    def forward(self) -> int:
+        """A forward pass alone holds the largest outputs."""
+        return self.own + sum(sorted((size for _, size in self.sizes), reverse=True)[:4])
+
+    def gradient(self, at: Sequence[str] = ()) -> int:
+        """A backward pass holds all of them, or those from the first layer `at` on, and gradients."""
+        names = tuple(split_call(name)[0] for name in at)
+        inside = [i for i, (name, _) in enumerate(self.sizes) if _within(name, names)]
+        first = inside[-1] if inside else 0
+        kept = [size for _, size in self.sizes[first:]]
+        return self.forward() + sum(kept) + 2 * max(kept, default=0)
+
+
+def _within(layer: str, names: Sequence[str]) -> bool:
+    return any(layer == name or layer.startswith(name + ".") for name in names)
+
+
+def footprint(module: nn.Module, example: Tensor) -> Footprint:
+    """Measured by one forward pass over a single input."""
     own = 4 * example.numel() * example.element_size()
-    return {
-        "forward": own + sum(sorted(sizes, reverse=True)[:4]),
-        "gradient": own + sum(sizes) + 2 * max(sizes, default=0),
-    }
+    return Footprint(own, tuple(_output_bytes(module, example)))
 
 
-def _output_bytes(module: nn.Module, example: Tensor) -> Sequence[int]:
-    sizes: list[int] = []
+def _output_bytes(module: nn.Module, example: Tensor) -> list[tuple[str, int]]:
+    sizes: list[tuple[str, int]] = []
 
-    def measure(_module: nn.Module, args: object, output: object) -> None:
-        tensor, given = first_tensor(output), first_tensor(args)
-        if tensor is not None and not _share_memory(tensor, given):
-            sizes.append(tensor.numel() * tensor.element_size())
+    def measure(name: str) -> Any:
+        def hook(_module: nn.Module, args: object, output: object) -> None:
+            tensor, given = first_tensor(output), first_tensor(args)
+            if tensor is not None and not _share_memory(tensor, given):
+                sizes.append((name, tensor.numel() * tensor.element_size()))
 
-    leaves = [child for child in module.modules() if not any(child.children())]
-    handles = [leaf.register_forward_hook(measure) for leaf in leaves]
+        return hook
+
+    leaves = [(name, child) for name, child in module.named_modules() if not any(child.children())]
+    handles = [leaf.register_forward_hook(measure(name)) for name, leaf in leaves]
     try:
         with torch.inference_mode():
             module(example)

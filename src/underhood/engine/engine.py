@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from underhood.engine import passes
 from underhood.engine import precision as precisions
 from underhood.engine.batches import Inputs, blocks, even, in_batches
-from underhood.engine.budget import Kind, bytes_per_input, micro_batch, parse_memory
+from underhood.engine.budget import Footprint, footprint, micro_batch, parse_memory
 from underhood.engine.passes import Gradients, Log
 from underhood.engine.reduce import Reduce
 from underhood.engine.settings import Precision, Settings, pick_device
 from underhood.engine.standin import Form, stand_in
+from underhood.errors import BadModel
 from underhood.inputs.variants import Variants
 from underhood.models import Class, Model, Target
 from underhood.models.seen import Seen
@@ -49,7 +50,7 @@ class Engine:
             with torch.inference_mode():
                 return passes.plain(passes.forward(module, x, self.log))
 
-        return torch.cat(list(self._over(inputs, "forward", self.form, step)))
+        return torch.cat(list(self._over(inputs, Footprint.forward, self.form, step)))
 
     def scores(
         self, inputs: Inputs, target: Target = PREDICTED, *, precision: Precision | None = None
@@ -83,7 +84,7 @@ class Engine:
             return None
 
         done = (lambda: reduce.done) if reduce else _never
-        parts = list(self._over(inputs, "gradient", self.form, step, done))
+        parts = list(self._over(inputs, lambda f: f.gradient(at), self.form, step, done))
         return None if reduce else _joined([part for part in parts if part is not None])
 
     def capture(self, inputs: Inputs, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -92,7 +93,7 @@ class Engine:
         def step(module: nn.Module, x: Tensor, *_: Tensor) -> dict[str, Tensor]:
             return passes.capture(module, x, layers, self.log)
 
-        parts = list(self._over(inputs, "forward", self.form, step))
+        parts = list(self._over(inputs, Footprint.forward, self.form, step))
         return {name: torch.cat([part[name] for part in parts]) for name in layers}
 
     def map(self, variants: Variants, function: Callable[[Tensor, Tensor], Tensor], reduce: Reduce) -> None:
@@ -101,7 +102,7 @@ class Engine:
         def step(_: object, x: Tensor, rows: Tensor, numbers: Tensor) -> None:
             reduce.update(function(x, rows), rows, numbers)
 
-        for _ in self._over(variants, "gradient", None, step, lambda: reduce.done):
+        for _ in self._over(variants, Footprint.gradient, None, step, lambda: reduce.done):
             pass
 
     @contextmanager
@@ -125,7 +126,7 @@ class Engine:
     def _over(
         self,
         inputs: Inputs,
-        kind: Kind,
+        cost: Callable[[Footprint], int],
         form: Form | None,
         step: Step,
         done: Callable[[], bool] = _never,
@@ -133,7 +134,7 @@ class Engine:
         """Yield step(…) of each micro-batch; without a form, of the variants as they are."""
         first = 0  # number of the block's first input
         for variants in blocks(inputs):
-            size = self._micro_batch(variants, kind)
+            size = self._micro_batch(variants, cost)
             with nullcontext() if form is None else self.borrowed(form) as module:
 
                 def run(
@@ -147,23 +148,23 @@ class Engine:
                 )  # fmt: skip
             first += len(variants.inputs)
 
-    def _micro_batch(self, variants: Variants, kind: Kind) -> int:
+    def _micro_batch(self, variants: Variants, cost: Callable[[Footprint], int]) -> int:
         if len(variants) == 1:
             return 1
         example = variants.inputs[:1]
-        known = self.model.scratch.setdefault("bytes per input", {})
+        known = self.model.scratch.setdefault("footprints", {})
         key = (tuple(example.shape), self.device, len(self.model.module.state_dict()))
         if key not in known:
             with self.borrowed(self.form) as module:
                 known[key] = _measured(module, self.form.ready(example))
-        limit = micro_batch(self.device, known[key][kind], parse_memory(self.settings.memory))
+        limit = micro_batch(self.device, cost(known[key]), parse_memory(self.settings.memory))
         return even(len(variants), limit, variants.group)
 
     def _scores(self, inputs: Inputs, target: Target, form: Form) -> Tensor:
         def step(module: nn.Module, x: Tensor, rows: Tensor, _: Tensor) -> Tensor:
             return passes.score(module, x, target.rows(rows), self.log)
 
-        return torch.cat(list(self._over(inputs, "forward", form, step)))
+        return torch.cat(list(self._over(inputs, Footprint.forward, form, step)))
 
     def _forward_form(self, inputs: Inputs, target: Target, wanted: Precision) -> Form:
         """float32, or bfloat16 where it was demanded, or is fast and faithful on a sample."""
@@ -173,19 +174,23 @@ class Engine:
             return rough
         if wanted == "float32" or not isinstance(inputs, Variants):
             return self.form
-        if len(inputs) < precisions.WORTHWHILE or not precisions.has_bfloat16(self.device):
+        if inputs.count < precisions.WORTHWHILE or not precisions.has_bfloat16(self.device):
             return self.form
         rows, sample = precisions.sample(inputs)
         asked, quiet = target.rows(rows), self.quiet()
-        exact, fast = (quiet._scores(sample, asked, form) for form in (self.form, rough))
-        agreed, told = precisions.judged(exact, fast, rows)
-        self.log.precision = told
+        exact = quiet._scores(sample, asked, self.form)
+        try:
+            fast = quiet._scores(sample, asked, rough)
+        except BadModel as error:
+            self.log.precision = f"float32 (in bfloat16: {error})"
+            return self.form
+        agreed, self.log.precision = precisions.judged(exact, fast, rows)
         return rough if agreed else self.form
 
 
-def _measured(module: nn.Module, example: Tensor) -> dict[Kind, int]:
+def _measured(module: nn.Module, example: Tensor) -> Footprint:
     try:
-        return bytes_per_input(module, example)
+        return footprint(module, example)
     except Exception as error:
         raise passes.forward_failed(error, example) from error
 

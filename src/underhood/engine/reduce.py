@@ -35,22 +35,37 @@ class WeightedSum:
             self.total.index_add_(0, rows, weighted)
 
 
+EVERY = 4  # groups between two looks at the error
+
+
 class Moments:
     """Mean and variance over variants, for each of B inputs, with the standard error of the mean.
 
     Variants come in independent groups of `group` (antithetic pairs: 2), and the error is judged from
-    the groups' means. Stops once the mean standard error is below `error` times the largest |mean|, in
-    every input. Sums are taken of differences to the first value, so that equal values have variance 0.
+    the groups' means. An input is settled, and takes no more, once its mean standard error is below
+    `error` times its largest |mean|; that is looked at after every fourth group. Sums are taken of
+    differences to the first value, so that equal values have variance 0.
     """
 
     def __init__(self, inputs: int, *, group: int = 1, error: float | None = None):
         self.group, self.error = group, error
         self.groups = torch.zeros(inputs)  # seen so far, for each input
+        self._settled = torch.zeros(inputs, dtype=torch.bool)  # inputs whose error is small enough
         self._shift = torch.empty(0)  # the first value of each input; sums are of differences to it
 
-    def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None:  # noqa: ARG002
+    def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None:
         if not self._shift.numel():
             self._start(values)
+        if self.error is None:
+            self._take(values, rows)
+            return
+        for number in numbers.div(self.group, rounding_mode="floor").unique():  # one group of each input
+            taken = (numbers.div(self.group, rounding_mode="floor") == number) & ~self._settled[rows]
+            self._take(values[taken], rows[taken])
+            if number % EVERY == EVERY - 1:  # at fixed counts: batch mates and memory must not matter
+                self._settled[rows[taken]] = self.relative_error()[rows[taken]] <= self.error
+
+    def _take(self, values: Tensor, rows: Tensor) -> None:
         rows = rows[:: self.group]
         grouped = values.reshape(-1, self.group, *values.shape[1:])  # (m / group, group, …)
         for row in rows[self.groups[rows] == 0].unique():
@@ -95,10 +110,7 @@ class Moments:
 
     @property
     def done(self) -> bool:
-        seen = self.groups
-        if self.error is None or seen.min() < 4 or seen.min() != seen.max():
-            return False
-        return bool((self.relative_error() <= self.error).all())
+        return bool(self._settled.all())
 
     def relative_error(self) -> Tensor:
         """Mean standard error over the largest |mean|, for each input (B,)."""

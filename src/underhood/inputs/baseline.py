@@ -64,7 +64,7 @@ class Mean(Baseline):
     def values(self, inputs: Tensor, preprocess: Preprocess | None, seed: int) -> Tensor:  # noqa: ARG002
         if self.mean is not None:
             return self.mean.expand_as(inputs)[None].clone()
-        if preprocess is None:
+        if preprocess is None or not any(preprocess.mean):
             raise InvalidArgument(
                 "The baseline 'mean' needs a preprocessing that knows the data's mean, or "
                 "Mean(tensor); otherwise use another baseline, such as 'zeros'."
@@ -160,6 +160,10 @@ def as_baseline(value: BaselineLike) -> Baseline:
         return NAMED[value]()
     if isinstance(value, Tensor):
         return Samples(value)
+    if not isinstance(value, int | float):
+        raise InvalidArgument(
+            f"A baseline is a name, a number, a tensor of samples or a Baseline, not {type(value).__name__}."
+        )
     return Constant(float(value))
 
 

@@ -1,6 +1,6 @@
 """From whatever the user gives to the network's input."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from torch import Tensor
 from underhood.errors import BadInput, InvalidArgument
 from underhood.inputs.images import as_picture, plain, read_picture
 from underhood.models import Model
+
+NO_INPUT = "An input must be a path, a PIL picture, an array or a tensor, not {}."
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,6 @@ def gather(model: Model, inputs: Any) -> Gathered:
         return inputs
     if isinstance(inputs, np.ndarray) and inputs.dtype != np.uint8:
         inputs = torch.from_numpy(inputs)
-    if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
-        raise InvalidArgument(
-            "A uint8 tensor holds pixels, not network inputs; give the picture as an array (H, W, 3), or "
-            "preprocess it."
-        )
     if isinstance(inputs, Tensor):
         single = inputs.ndim in (1, 3)
         batch = inputs[None] if single else inputs
@@ -47,8 +44,9 @@ def gather(model: Model, inputs: Any) -> Gathered:
     if isinstance(inputs, str | Path | Image.Image | np.ndarray):
         name, tensor = _one(model, inputs, 0)
         return Gathered(_checked(tensor[None]), (name,), single=True)
-    if not isinstance(inputs, Sequence):
-        inputs = list(inputs)
+    if not isinstance(inputs, Iterable):
+        raise InvalidArgument(NO_INPUT.format(type(inputs).__name__))
+    inputs = list(inputs)
     if not inputs:
         raise InvalidArgument("There are no inputs.")
     pairs = [_one(model, item, i) for i, item in enumerate(inputs)]
@@ -84,9 +82,7 @@ def _one(model: Model, item: Any, number: int) -> tuple[str, Tensor]:
         return f"input {number}", _preprocessed(model, as_picture(item))
     if isinstance(item, Tensor | np.ndarray):
         return f"input {number}", torch.as_tensor(item)
-    raise InvalidArgument(
-        f"An input must be a path, a PIL picture, an array or a tensor, not {type(item).__name__}."
-    )
+    raise InvalidArgument(NO_INPUT.format(type(item).__name__))
 
 
 def _preprocessed(model: Model, picture: Image.Image) -> Tensor:
@@ -101,6 +97,11 @@ def _preprocessed(model: Model, picture: Image.Image) -> Tensor:
 def _checked(tensor: Tensor) -> Tensor:
     if tensor.numel() == 0:
         raise BadInput(f"The input is empty: shape {tuple(tensor.shape)}.")
+    if not tensor.is_floating_point():
+        raise InvalidArgument(
+            f"A tensor of {tensor.dtype} holds pixels or numbers, not network inputs; give a picture as a "
+            "uint8 array (H, W, 3), or preprocess it to floats."
+        )
     plain = tensor.detach().to("cpu", torch.float32)
     if not plain.isfinite().all():
         raise BadInput("The input holds NaN or infinite values.")

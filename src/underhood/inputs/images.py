@@ -25,6 +25,8 @@ def read_picture(path: str | Path) -> Image.Image:
     Raises BadInput where the file is missing, empty, broken, no picture, or too large to decode.
     """
     path = Path(path)
+    if os.path.isdir(path):
+        raise BadInput(f"The folder '{path}' holds no pictures ({', '.join(SUFFIXES)}).")
     if not os.path.isfile(path):  # which, unlike Path's, takes any name
         raise BadInput(f"There is no file '{path}'.")
     with _in_words(f"'{path.name}'"), warnings.catch_warnings():
@@ -61,9 +63,7 @@ def find_pictures(names: Iterable[str | Path]) -> Iterator[Path]:
 def _expanded(path: Path) -> list[Path]:
     if os.path.isdir(path):
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not found:
-            raise BadInput(f"The folder '{path}' holds no pictures ({', '.join(SUFFIXES)}).")
-        return found
+        return found or [path]
     if has_magic(str(path)) and not os.path.exists(path):
         return [Path(match) for match in sorted(glob(str(path), recursive=True))] or [path]
     return [path]
@@ -119,6 +119,8 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
 def _scaled_down(picture: Image.Image) -> Image.Image:
     """16-bit values 0…65535 to 0…255; others by their own range."""
     values = np.asarray(picture, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinite values")
     if values.min() < 0 or values.max() > 65535 or picture.mode == "F":
         span = values.max() - values.min()
         values = (values - values.min()) / (span or 1) * 65535

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from underhood.engine import Engine, Run, Settings
-from underhood.errors import BadInput, BadModel, InvalidArgument, UnderhoodError, UnknownName
+from underhood.errors import BadInput, BadModel, InvalidArgument, OutOfMemory, UnderhoodError, UnknownName
 from underhood.inputs import gather
 from underhood.inputs.gather import displayed
 from underhood.methods.explanation import Explanation, Explanations, Subject
@@ -68,21 +68,25 @@ def explain_each(
     *,
     methods: Sequence[Method] | None = None,
     settings: Settings = Settings(),  # noqa: B008 - frozen
+    skip_unfit: bool = False,
     failed: Callable[[str, UnderhoodError], None] | None = None,
 ) -> Iterator[Explanations]:
     """Explain inputs one after the other, keeping none: memory does not grow with their number.
 
-    An input that cannot be read is told to `failed` (name, error) and the next one goes on; without
-    `failed` its error is raised, as is any error of the model or the methods.
+    An input that cannot be read is told to `failed` (name, error) and the next one goes on, as is one that
+    the model fails on where it did not on another; without `failed` the error is raised.
     """
-    chosen = as_methods(methods)
+    chosen, succeeded = as_methods(methods), False
     for number, item in enumerate(inputs):
         try:
-            yield explain_with(chosen, model, item, target, settings, skip_unfit=methods is None)
-        except BadInput as error:
-            if failed is None:
+            found = explain_with(chosen, model, item, target, settings, skip_unfit=skip_unfit)
+        except (BadInput, BadModel, OutOfMemory) as error:
+            if failed is None or not (succeeded or isinstance(error, BadInput)):
                 raise
             failed(str(item) if isinstance(item, str | Path) else f"input {number}", error)
+        else:
+            succeeded = True
+            yield found
 
 
 def as_methods(methods: Sequence[MethodLike] | MethodLike | None, *, baseline: Any = None) -> list[Method]:

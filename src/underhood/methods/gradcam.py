@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underhood.engine import Run, grad_cam_layer
-from underhood.errors import BadModel
+from underhood.errors import BadModel, InvalidArgument
 from underhood.methods.card import Card
 from underhood.methods.method import Attribution, Method, zero_maps
 from underhood.models.layers import as_grid, kind_of
@@ -45,10 +45,8 @@ class GradCAM(Method):
         layers, reason = self._layers(run)
         found = run.gradients(at=layers)
         size = tuple(run.inputs.shape[-2:])
-        maps, after_relu = [], []
-        for name, a, g in zip(layers, found.activations, found.gradients, strict=True):
-            maps.append(self._map(name, a, g, run.inputs))  # (B, h, w)
-            after_relu.append(bool(a.min() >= 0))
+        parts = zip(layers, found.activations, found.gradients, strict=True)
+        maps, reached = zip(*(self._map(*part, run.inputs) for part in parts), strict=True)  # (B, h, w)
         coarsest = min(maps, key=lambda m: m[0].numel())
         values = _joined([upsample(m, size) for m in maps])
         return Attribution(
@@ -57,14 +55,18 @@ class GradCAM(Method):
                 {
                     "layer": ", ".join(layers),
                     "layer_reason": reason,
-                    "layer_is_after_relu": after_relu[0] if len(layers) == 1 else after_relu,
+                    "layer_is_nonnegative": all(bool(a[i].min() >= 0) for a in found.activations),
                 }
-            ]
-            * len(run),
+                for i in range(len(run))
+            ],
             grid=(coarsest.shape[1], coarsest.shape[2]),
-            no_signal=[self._judged(zero) for zero in zero_maps(values)],
+            no_signal=[self._judged(*pair) for pair in zip(zero_maps(values), sum(reached) > 0, strict=True)],
             arrays=dict(zip(layers, maps, strict=True)),
         )
+
+    def __post_init__(self) -> None:
+        if self.layer is not None and not self.layer:
+            raise InvalidArgument("Grad-CAM needs at least one layer, or None for the default.")
 
     def _layers(self, run: Run) -> tuple[list[str], str]:
         if self.layer is None:
@@ -72,7 +74,8 @@ class GradCAM(Method):
             return [chosen.name], chosen.reason
         return [self.layer] if isinstance(self.layer, str) else list(self.layer), "chosen by the user"
 
-    def _map(self, name: str, activation: Tensor, gradient: Tensor, inputs: Tensor) -> Tensor:
+    def _map(self, name: str, activation: Tensor, gradient: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The map (B, h, w), and whether any of its places reaches the score, (B,)."""
         kind = kind_of(activation, inputs.shape)
         if kind in ("vector", "other"):
             raise BadModel(
@@ -82,9 +85,11 @@ class GradCAM(Method):
         a, g = (as_grid(tensor, inputs.shape, kind) for tensor in (activation, gradient))
         weights = g.mean((2, 3))  # (B, K)
         cam = torch.einsum("bk,bkhw->bhw", weights, a)
-        return cam.relu() if self.relu else cam
+        return cam.relu() if self.relu else cam, g.flatten(1).any(1)
 
-    def _judged(self, zero: str | None) -> str | None:
+    def _judged(self, zero: str | None, reached: Tensor) -> str | None:
+        if zero and not reached:
+            return "the target's score does not depend on the places of this layer; choose an earlier one"
         if zero and self.relu:
             return "nothing in this layer speaks for the target (the map before its ReLU is negative)"
         return zero

@@ -41,8 +41,8 @@ class IntegratedGradients(Method):
     key = "integrated_gradients"
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InvalidArgument(f"IntegratedGradients needs at least 1 step, not {self.steps}.")
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise InvalidArgument(f"steps is a whole number from 1 on, not {self.steps!r}.")
         if self.tolerance is not None and self.tolerance <= 0:
             raise InvalidArgument(f"tolerance must be above 0, not {self.tolerance}.")
         as_whole(self.baseline)

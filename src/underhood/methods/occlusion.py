@@ -10,6 +10,7 @@ ablation of each group, whose value belongs to the group and is repeated over it
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from underhood.engine import Run
@@ -64,7 +65,7 @@ class Occlusion(Method):
         return Attribution(
             values,
             diagnostics=[{**_about(groups), "precision": run.engine.log.precision}] * len(run),
-            no_signal=zero_maps(values),
+            no_signal=_judged(values, scores),
         )
 
     def _groups(self, inputs: Tensor) -> Grouping:
@@ -97,6 +98,16 @@ def _about(groups: Grouping) -> dict[str, int]:
     """How many groups, and the windows that were used, which may be chosen or cut by the input's size."""
     windows = {"size": groups.size, "stride": groups.stride} if isinstance(groups, Windows) else {}
     return {"groups": groups.count, **windows}
+
+
+def _judged(values: Tensor, scores: Tensor) -> list[str | None]:
+    """Falls of the size of the scores' rounding are none."""
+    rounding = 4 * torch.finfo(scores.dtype).eps * scores.abs().amax((0, 1))  # (B,)
+    peaks = values.flatten(1).abs().amax(1)
+    return [
+        zero or (None if peak > least else "no fall of the score exceeds its rounding")
+        for zero, peak, least in zip(zero_maps(values), peaks, rounding, strict=True)
+    ]
 
 
 CARD = Card(

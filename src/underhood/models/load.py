@@ -193,7 +193,7 @@ def _from_file(name: str, pretrained: bool) -> Model:  # noqa: ARG001 - the func
         raise UnknownName(f"function in {path.name}", function_name, functions)
     try:
         built = getattr(module, function_name)()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadModel(f"{path.name}:{function_name}() failed: {_sentence(error)}") from error
     if isinstance(built, Model):
         return built
@@ -237,7 +237,7 @@ def _offline_hint(build: Callable[[], Any], source: str) -> Any:
         ) from error
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     """The first line of an error's text, as the end of a sentence."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
     return f"{type(error).__name__}: {text}."

@@ -11,7 +11,7 @@ from underhood.errors import BadModel, InvalidArgument
 from underhood.models.digest import digest
 from underhood.models.layers import find_layer, named_layers
 from underhood.models.prediction import Prediction
-from underhood.models.preprocess import Preprocess
+from underhood.models.preprocess import Preprocess, parse_preprocess
 from underhood.models.seen import Seen
 from underhood.plugins import plugin
 
@@ -25,7 +25,8 @@ class Model:
 
     module:      any `torch.nn.Module` whose output holds scores (B, C); compiled and parallel wrappers
                  are looked through.
-    preprocess:  from a picture to the module's input; None for models of tensors.
+    preprocess:  from a picture to the module's input: a `Preprocess`, or a preset (`parse_preprocess`);
+                 None for models of tensors.
     labels:      one per class, or None.
     layer:       the layer Grad-CAM looks at; None to have it chosen by architecture.
     """
@@ -45,6 +46,13 @@ class Model:
             )
         object.__setattr__(self, "module", _unwrapped(self.module))
         object.__setattr__(self, "name", self.name or type(self.module).__name__)
+        if isinstance(self.preprocess, str):  # a preset by name
+            object.__setattr__(self, "preprocess", parse_preprocess(self.preprocess))
+        if self.preprocess is not None and not isinstance(self.preprocess, Preprocess):
+            raise InvalidArgument(
+                "preprocess must be a Preprocess or a preset such as 'imagenet'; for a function of your own, "
+                "apply it yourself and give tensors."
+            )
         if self.labels is not None:
             if isinstance(self.labels, str):
                 raise InvalidArgument("labels must be a list with one label per class, not a text.")

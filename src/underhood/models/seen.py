@@ -1,11 +1,15 @@
 """Noticing that a module has changed, without reading all its weights."""
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+PLAIN = {bool, int, float, str, tuple, type(None), Tensor, nn.Parameter}
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +28,7 @@ class Seen:
     def of(module: nn.Module) -> "Seen":
         children = list(module.modules())
         attributes = [value for child in children for value in child.__dict__.values()]
-        filled = [value for value in attributes if isinstance(value, dict) and value]
-        contents = [item for value in filled for item in value.values()]  # parameters, hooks, …
+        contents = [item for value in attributes if type(value) not in PLAIN for item in _inside(value)]
         objects = [*children, *attributes, *contents]
         tensors = [item for item in objects if isinstance(item, Tensor)]
         versions = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
@@ -39,6 +42,17 @@ class Seen:
             and all(map(operator.is_, self.objects, other.objects))
             and torch.equal(self.sample, other.sample)
         )
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """What can change in an attribute without its identity changing: parameters, hooks, settings, …"""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | set):
+        return value
+    if isinstance(value, Tensor | nn.Module | type | FunctionType):
+        return ()
+    return getattr(value, "__dict__", {}).values()
 
 
 def _sample(tensors: list[Tensor]) -> Tensor:

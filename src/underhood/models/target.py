@@ -240,7 +240,7 @@ def class_index(of: int | str | None, labels: Labels) -> int | None:
     if of is None or (isinstance(of, str) and of == "predicted"):
         return None
     if isinstance(of, str):
-        return int(of) if of.isdigit() and of not in (labels or ()) else _find_label(of, labels)
+        return int(of) if of.isdecimal() and of not in (labels or ()) else _find_label(of, labels)
     if of < 0:
         raise InvalidArgument(f"Class {of} is negative; classes are counted from 0.")
     if labels:
@@ -262,7 +262,8 @@ def _find_label(label: str, labels: Labels) -> int:
             "(--labels, or Model(labels=…)) or give the class number."
         )
     wanted = _plain(label)
-    exact = [i for i, known in enumerate(labels) if _plain(known) == wanted]
+    exact = [i for i, known in enumerate(labels) if known == label]
+    exact = exact or [i for i, known in enumerate(labels) if wanted and _plain(known) == wanted]
     exact = exact or [i for i, known in enumerate(labels) if wanted in map(_plain, known.split(","))]
     if len(exact) > 1:
         raise InvalidArgument(

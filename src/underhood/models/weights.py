@@ -1,6 +1,8 @@
 """Weight files: read without running any code in them, and fitted to an architecture."""
 
 import pickle
+import pickletools
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickle(path: Path, trust: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=not trust)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on files of other makers
+            return torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         if _is_refusal(error):
             raise BadWeights(
@@ -75,9 +79,18 @@ def _unpickle(path: Path, trust: bool) -> Any:
                 "of its author. Ask for a file of plain tensors or safetensors; if you trust where it "
                 "comes from, pass --trust (trust=True)."
             ) from error
-        raise BadWeights(f"{path.name} is not a readable PyTorch weight file.") from error
+        raise _unreadable(path) from error
     except Exception as error:  # torch's unpickler trips over other files in any way it can
-        raise BadWeights(f"{path.name} is not a readable PyTorch weight file.") from error
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> BadWeights:
+    if name := _global_in_pickle(path):
+        return BadWeights(
+            f"{path.name} holds the Python object '{name}', and unpickling that could run code of its "
+            "author; ask for a file of plain tensors or safetensors."
+        )
+    return BadWeights(f"{path.name} is not a readable PyTorch weight file.")
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -90,6 +103,22 @@ def _named_global(message: str) -> str:
         if "." in name:
             return f"the Python object '{name}'"
     return "Python objects other than tensors"
+
+
+def _global_in_pickle(path: Path) -> str | None:
+    """The first Python object that a plain pickle names, found without unpickling."""
+    words: list[str] = []
+    try:
+        for operation, argument, _ in pickletools.genops(path.read_bytes()[:1_000_000]):
+            if operation.name == "GLOBAL":
+                return str(argument).replace(" ", ".")
+            if operation.name == "STACK_GLOBAL":
+                return ".".join(words[-2:])
+            if isinstance(argument, str):
+                words.append(argument)
+    except Exception:  # no pickle at all
+        return None
+    return None
 
 
 def _without_prefix(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ class Line:
 
 def figure(explanations: Iterable[Explanation]) -> Image.Image:
     """One block per input, under each other."""
-    groups = groupby(explanations, key=lambda e: (e.subject.name, e.subject.digest))
+    groups = groupby(explanations, key=view.identity)
     blocks = [block(list(group)) for _, group in groups]
     if not blocks:
         raise InvalidArgument("There is no explanation to write.")

@@ -76,7 +76,7 @@ class Section:
 
 def sections(explanations: Iterable[Explanation]) -> Iterator[tuple[Section, list[Explanation]]]:
     """One section after the other; only the explanations of one input are held at a time."""
-    for index, (_, group) in enumerate(groupby(explanations, key=_identity), start=1):
+    for index, (_, group) in enumerate(groupby(explanations, key=identity), start=1):
         items = list(group)
         yield section(index, items), items
 
@@ -199,7 +199,7 @@ def bars(values: NDArray[Any], labels: Sequence[str] | None) -> tuple[Bar, ...]:
     )
 
 
-def _identity(item: Explanation) -> tuple[str, str, str]:
+def identity(item: Explanation) -> tuple[str, str, str]:
     """Explanations stand together when they are of one input by one model."""
     return item.subject.name, item.subject.digest, words.model_of(item.provenance)
 
