@@ -34,6 +34,7 @@ class Panel:
     """One method's map: `meta` goes to the script, everything else is read by people."""
 
     name: str
+    target: str
     question: str
     card: Card
     caption: str
@@ -114,6 +115,7 @@ def panel(item: Explanation) -> Panel:
     flat = heatmap.ndim == 1
     return Panel(
         name=item.card.name,
+        target=item.target,
         question=item.card.question,
         card=item.card,
         caption=caption(item),
