@@ -1,7 +1,8 @@
 """Noticing that a module has changed, without reading all its weights."""
 
 import operator
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PLAIN = {bool, int, float, str, tuple, type(None), Tensor, nn.Parameter}
+CONTAINERS = {dict, OrderedDict, list, set}
+SEALED = (bool, int, float, str, tuple, type(None), Tensor, nn.Module, type, FunctionType, *CONTAINERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +30,12 @@ class Seen:
     def of(module: nn.Module) -> "Seen":
         children = list(module.modules())
         attributes = [value for child in children for value in child.__dict__.values()]
-        contents = [item for value in attributes if type(value) not in PLAIN for item in _inside(value)]
-        objects = [*children, *attributes, *contents]
-        tensors = [item for item in objects if isinstance(item, Tensor)]
+        filled = [value for value in attributes if type(value) in CONTAINERS and value]
+        contents = [item for value in filled for item in _items(value)]  # parameters, hooks, …
+        others = _of_types(attributes, lambda kind: not issubclass(kind, SEALED))
+        settings = [item for value in others for item in getattr(value, "__dict__", {}).values()]
+        objects = [*children, *attributes, *contents, *settings]
+        tensors = _of_types(objects, lambda kind: issubclass(kind, Tensor))
         versions = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
         with torch.inference_mode(False), torch.no_grad():
             return Seen(tuple(objects), versions, _sample(tensors))
@@ -44,15 +49,14 @@ class Seen:
         )
 
 
-def _inside(value: Any) -> Iterable[Any]:
-    """What can change in an attribute without its identity changing: parameters, hooks, settings, …"""
-    if isinstance(value, dict):
-        return value.values()
-    if isinstance(value, list | set):
-        return value
-    if isinstance(value, Tensor | nn.Module | type | FunctionType):
-        return ()
-    return getattr(value, "__dict__", {}).values()
+def _items(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _of_types(values: list[Any], chosen: Callable[[type], bool]) -> list[Any]:
+    """Values whose type is chosen; asked once for each type, as there are thousands of values."""
+    kinds = {kind for kind in set(map(type, values)) if chosen(kind)}
+    return [value for value in values if type(value) in kinds]
 
 
 def _sample(tensors: list[Tensor]) -> Tensor:
