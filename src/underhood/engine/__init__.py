@@ -1,6 +1,8 @@
 """How the network is run: the only room that runs it."""
 
 from underhood.engine.engine import Engine
+from underhood.engine.intercept import PlainRules, Rules
+from underhood.engine.ops import Op
 from underhood.engine.passes import Gradients
 from underhood.engine.predict import predict
 from underhood.engine.reduce import Moments, WeightedSum
@@ -12,6 +14,9 @@ __all__ = [
     "Engine",
     "Gradients",
     "Moments",
+    "Op",
+    "PlainRules",
+    "Rules",
     "Run",
     "Settings",
     "WeightedSum",

@@ -13,6 +13,7 @@ from underhood.engine import passes
 from underhood.engine import precision as precisions
 from underhood.engine.batches import Inputs, blocks, even, in_batches
 from underhood.engine.budget import Footprint, footprint, micro_batch, parse_memory
+from underhood.engine.intercept import Rules
 from underhood.engine.passes import Gradients, Log
 from underhood.engine.reduce import Reduce
 from underhood.engine.settings import Precision, Settings, pick_device
@@ -69,22 +70,29 @@ class Engine:
         *,
         at: Sequence[str] = (),
         reduce: Reduce | None = None,
+        rules: Rules | None = None,
+        reference: Variants | None = None,
     ) -> Gradients | None:
         """Gradients of the score by the inputs, or by the layers `at`.
+
+        rules:     of a modified backward pass; what comes back is then theirs rather than a gradient.
+        reference: variants, numbered like the inputs, that such rules compare them with.
 
         With layers, no backward pass runs below the first of them and no graph is kept there. With
         `reduce`, input gradients go into it instead of being kept, and None is returned.
         """
 
         def step(module: nn.Module, x: Tensor, rows: Tensor, numbers: Tensor) -> Gradients | None:
-            found = passes.differentiate(module, x, target.rows(rows), at, self.log)
+            other = self.form.ready(reference.make(rows, numbers)) if reference else None
+            found = passes.differentiate(module, x, target.rows(rows), at, self.log, rules, other)
             if reduce is None:
                 return found
             reduce.update(found.gradients[0], rows, numbers)
             return None
 
         done = (lambda: reduce.done) if reduce else _never
-        parts = list(self._over(inputs, lambda f: f.gradient(at), self.form, step, done))
+        times = rules.memory if rules else 1
+        parts = list(self._over(inputs, lambda f: int(times * f.gradient(at)), self.form, step, done))
         return None if reduce else _joined([part for part in parts if part is not None])
 
     def capture(self, inputs: Inputs, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -204,4 +212,5 @@ def _joined(parts: Sequence[Gradients]) -> Gradients:
         tuple(cat(group) for group in zip(*(p.activations for p in parts), strict=True)),
         cat([p.score for p in parts]),
         cat([p.outputs for p in parts]),
+        {name: cat([p.totals[name] for p in parts]) for name in parts[0].totals},
     )

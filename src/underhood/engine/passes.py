@@ -1,6 +1,7 @@
 """One pass through a network, forward or backward, and what can go wrong in it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from underhood.engine.budget import is_out_of_memory
 from underhood.engine.hooks import StopForward, Taps
+from underhood.engine.intercept import Interceptor, Rules
 from underhood.errors import BadModel, InvalidArgument, NotDifferentiable, OutOfMemory, UnderhoodError
 from underhood.models import Target
 from underhood.models.output import scores_of
@@ -40,6 +42,9 @@ class Gradients:
     activations: tuple[Tensor, ...]  # (n, …) for each layer
     score: Tensor  # (n,)
     outputs: Tensor  # (n, C)
+    totals: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # with rules: what came back to each layer, (n,)
 
 
 def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
@@ -82,25 +87,67 @@ def capture(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> di
     return {name: plain(taps[name]) for name in layers}
 
 
-def differentiate(module: nn.Module, x: Tensor, target: Target, at: Sequence[str], log: Log) -> Gradients:
-    """Gradients by x, or by the layers `at`: then there is no graph below the first of them."""
+def differentiate(  # noqa: PLR0917
+    module: nn.Module,
+    x: Tensor,
+    target: Target,
+    at: Sequence[str],
+    log: Log,
+    rules: Rules | None = None,
+    reference: Tensor | None = None,
+) -> Gradients:
+    """Gradients by x, or by the layers `at`: then there is no graph below the first of them.
+
+    rules:     of a modified backward pass.
+    reference: inputs like x that the rules compare x with.
+    """
+    rules = rules.fresh() if rules else None
+    if rules and reference is not None:
+        _record(module, reference, rules, log)
     taps = Taps([*at, *([target.layer] if target.layer else [])], graph=True)
     with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
         leaf = x if at else x.requires_grad_()
-        # The network gets a copy: an in-place first layer must not write into the leaf.
-        outputs = forward(module, leaf if at else leaf.clone(), log)
-        s = target.score(taps[target.layer] if target.layer else outputs)
-        gradients = _backward(s, [taps[name] for name in at] if at else [leaf], at)
+        interceptor = Interceptor(rules) if rules else None
+        with interceptor.on(module, leaf) if interceptor else nullcontext():
+            # The network gets a copy: an in-place first layer must not write into the leaf.
+            outputs = forward(module, leaf if at else leaf.clone(), log)
+        read = taps[target.layer] if target.layer else outputs
+        s, seed = _seed(read, target, rules)
+        gradients = _backward(read if rules else s, seed, [taps[name] for name in at] if at else [leaf], at)
     log.backward += len(x)
     activations = tuple(plain(taps[name]) for name in at)
-    return Gradients(tuple(map(plain, gradients)), activations, plain(s), plain(outputs))
+    totals = interceptor.totals if interceptor else {}
+    return Gradients(tuple(map(plain, gradients)), activations, plain(s), plain(outputs), totals)
 
 
-def _backward(s: Tensor, wanted: Sequence[Tensor], at: Sequence[str]) -> list[Tensor]:
+def _record(module: nn.Module, reference: Tensor, rules: Rules, log: Log) -> None:
+    """The pass over the reference inputs that goes before."""
+    recorder = rules.recorder()
+    if recorder is None:
+        return
+    with torch.inference_mode(False), torch.enable_grad():  # gradients say what depends on the input
+        leaf = reference.requires_grad_()
+        with Interceptor(recorder).on(module, leaf):
+            forward(module, leaf.clone(), log)
+
+
+def _seed(read: Tensor, target: Target, rules: Rules | None) -> tuple[Tensor, Tensor | None]:
+    """S, and what the backward pass starts with at the values that S is read from."""
+    if rules is None or not read.requires_grad:
+        return target.score(read), None
+    values = read.detach().requires_grad_()
+    s = target.score(values)
+    (gradient,) = torch.autograd.grad(s.sum(), values)
+    return s, rules.seed(values.detach(), gradient)
+
+
+def _backward(s: Tensor, seed: Tensor | None, wanted: Sequence[Tensor], at: Sequence[str]) -> list[Tensor]:
     if not s.requires_grad:
         raise NotDifferentiable(_no_gradient(at[0]) if at else NO_GRADIENT)
     try:
-        found = torch.autograd.grad(s.sum(), wanted, allow_unused=True)
+        found = torch.autograd.grad(s if seed is not None else s.sum(), wanted, seed, allow_unused=True)
+    except UnderhoodError:
+        raise
     except Exception as error:
         if is_out_of_memory(error):
             raise

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from underhood.engine.engine import Engine
+from underhood.engine.intercept import Rules
 from underhood.engine.passes import Gradients
 from underhood.engine.reduce import Reduce
 from underhood.engine.settings import Precision
@@ -57,17 +58,25 @@ class Run:
             )
         return self._score
 
-    def gradients(self, at: Sequence[str] = ()) -> Gradients:
-        """∂S/∂x, or A and ∂S/∂A of layers; the same pass also gives the predictions."""
+    def gradients(
+        self, at: Sequence[str] = (), rules: Rules | None = None, reference: Variants | None = None
+    ) -> Gradients:
+        """∂S/∂x, or A and ∂S/∂A of layers, or what rules make of them; and the predictions."""
         target = self._target if self._outputs is None else self.target
-        found = self.engine.gradients(self.inputs, target, at=at)
+        found = self.engine.gradients(self.inputs, target, at=at, rules=rules, reference=reference)
         assert found is not None
         self._outputs, self._score = found.outputs, found.score
         return found
 
-    def reduce_gradients(self, variants: Variants, reduce: Reduce) -> None:
-        """Feed the input gradients of variants to `reduce`."""
-        self.engine.gradients(variants, self.target, reduce=reduce)
+    def reduce_gradients(
+        self,
+        variants: Variants,
+        reduce: Reduce,
+        rules: Rules | None = None,
+        reference: Variants | None = None,
+    ) -> None:
+        """Feed the input gradients of variants, or what rules make of them, to `reduce`."""
+        self.engine.gradients(variants, self.target, reduce=reduce, rules=rules, reference=reference)
 
     def scores(self, variants: Variants | Tensor, *, precision: Precision | None = None) -> Tensor:
         """Scores of variants, (count, B); in float32 where they are compared with `score`."""
