@@ -17,6 +17,8 @@ METHODS: dict[str, uh.Method] = {
     "integrated_gradients": uh.IntegratedGradients(steps=4),
     "gradcam": uh.GradCAM(),
     "occlusion": uh.Occlusion(size=8, stride=8),
+    "guided_backprop": uh.GuidedBackprop(),
+    "deconvnet": uh.Deconvnet(),
 }
 
 

@@ -22,6 +22,8 @@ METHODS: dict[str, uh.Method] = {
     "integrated_gradients, noise": uh.IntegratedGradients(steps=3, baseline="noise"),
     "integrated_gradients, tolerance": uh.IntegratedGradients(steps=2, tolerance=0.05, max_steps=16),
     "gradcam": uh.GradCAM(relu=False),
+    "guided_backprop": uh.GuidedBackprop(),
+    "deconvnet": uh.Deconvnet(),
     "occlusion": uh.Occlusion(size=24, stride=20),
     "occlusion, inpaint": uh.Occlusion(size=32, stride=32, baseline="inpaint"),
     "occlusion, noise": uh.Occlusion(size=32, stride=32, baseline="noise"),

@@ -27,6 +27,8 @@ VARIANTS: list[uh.Method] = [
     uh.GradCAM("layer3"),
     uh.GradCAM("layer3", relu=False),
     uh.Occlusion(size=16, stride=16),
+    uh.GuidedBackprop(),
+    uh.Deconvnet(),
 ]
 
 

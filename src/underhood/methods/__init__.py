@@ -4,6 +4,7 @@ from underhood.methods.card import QUESTIONS, Card
 from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM
+from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
@@ -15,9 +16,11 @@ __all__ = [
     "QUESTIONS",
     "Attribution",
     "Card",
+    "Deconvnet",
     "Explanation",
     "Explanations",
     "GradCAM",
+    "GuidedBackprop",
     "InputXGradient",
     "IntegratedGradients",
     "Method",

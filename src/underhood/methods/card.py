@@ -28,6 +28,7 @@ class Card:
     needs:     what a model must offer.
     cost:      passes through the network for one input.
     source:    the paper.
+    warning:   what has to stand beside every picture of it, or None.
     """
 
     name: str
@@ -41,3 +42,4 @@ class Card:
     needs: str
     cost: str
     source: str
+    warning: str | None = None

@@ -16,6 +16,7 @@ from underhood.inputs import gather
 from underhood.inputs.gather import displayed
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM
+from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
@@ -32,6 +33,8 @@ METHODS: tuple[type[Method], ...] = (
     IntegratedGradients,
     GradCAM,
     Occlusion,
+    GuidedBackprop,
+    Deconvnet,
 )
 DEFAULT = ("gradcam", "integrated_gradients", "occlusion")  # of three different kinds
 

@@ -104,6 +104,7 @@ def map_cell(item: Explanation) -> Image.Image:
             Line(item.card.unit + clipped, 13),
             *([Line(f"upsampled from {item.grid[0]} × {item.grid[1]}", 13)] if item.grid else []),
             *([Line(f"No signal above noise: {why_flat}.", 13, INK)] if why_flat else []),
+            *([Line(item.card.warning, 13, INK)] if item.card.warning else []),
             Line(view.caption(item), 13),
         ],
     )
