@@ -213,4 +213,5 @@ def _joined(parts: Sequence[Gradients]) -> Gradients:
         cat([p.score for p in parts]),
         cat([p.outputs for p in parts]),
         {name: cat([p.totals[name] for p in parts]) for name in parts[0].totals},
+        parts[0].path,
     )

@@ -4,7 +4,7 @@ See docs/decisions/0010-seeing-operations.md.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -72,6 +72,10 @@ class Interceptor(TorchFunctionMode):
         self._made_by: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # id of a tensor → who made it
         self._count = 0
         self._running: list[str] = []  # names of the layers that are running, outermost first
+        self._written: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}  # id → what it would hold by now
+        self._viewed: dict[int, weakref.ref[Tensor]] = {}  # tensors that others are views of
+        self._last_use: dict[int, int] = {}  # of an operation's result: the last operation that takes it
+        self._ends: dict[str, int] = {}  # of a layer: the operation that made its output
         self.totals: dict[str, Tensor] = {}  # what came back to each layer's output, summed, (m,)
 
     @contextmanager
@@ -106,6 +110,9 @@ class Interceptor(TorchFunctionMode):
         if not torch.is_grad_enabled():
             return function(*args, **kwargs)
         leaves, form = tree.tree_flatten((tuple(args), kwargs))
+        if self._written:
+            leaves = [self._now(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+            args, kwargs = tree.tree_unflatten(leaves, form)
         places = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.requires_grad)
         name = name_of(function)
         if name == "requires_grad_":  # a layer that was cut: gradients are wanted from here on
@@ -113,6 +120,7 @@ class Interceptor(TorchFunctionMode):
         if not places or name in _QUESTIONS:
             return function(*args, **kwargs)
         if name in _NATIVE:  # autograd itself follows values written into a part of a tensor
+            self._use(leaves[i] for i in places)
             result = function(*args, **kwargs)
             self._note(args[0], self._next())
             return result
@@ -127,6 +135,7 @@ class Interceptor(TorchFunctionMode):
                 return DECOMPOSED[name](*args, **kwargs)
         inputs = tuple(leaves[i] for i in places)
         sources = tuple(self._source(tensor, name) for tensor in inputs)
+        self._use(inputs)
         op = Op(name, self._layer, self._count, inputs, sources, function, tuple(leaves), places, form)
         result = self._rules.apply(op)
         made = [tensor for tensor in tensors_in(result) if tensor.requires_grad]
@@ -134,23 +143,61 @@ class Interceptor(TorchFunctionMode):
             index = self._next()
             for tensor in made:
                 self._note(tensor, index)
+                if (base := tensor._base) is not None:
+                    self._viewed[id(base)] = weakref.ref(base)
         return result
 
     def _in_place(
         self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
     ) -> Tensor:
-        """The operation on a copy, written back afterwards: rules may keep what they were given."""
+        """The operation out of place: rules may keep what they were given.
+
+        Nothing is written: what takes the target later is given the result. Where other tensors may share its
+        memory, it is done on a copy and written back.
+        """
         target, *others = args
         plain = function if "inplace" in kwargs else out_of_place(name)
         if plain is None:
             raise NotDifferentiable(f"The model's operation '{name}' is not known here.")
         kwargs = {**kwargs, "inplace": False} if "inplace" in kwargs else kwargs
+        if target.requires_grad and not target._is_view() and not self._is_viewed(target):
+            with self:
+                result: Tensor = plain(target, *others, **kwargs)
+            key = id(target)
+            self._written[key] = (weakref.ref(target, lambda _: self._written.pop(key, None)), result)
+            return result
         with self:
             copy = target.clone()
             result = plain(copy, *others, **kwargs)
+        self._use([result])
         target.copy_(result)
         self._note(target, self._next())
         return target
+
+    def _now(self, tensor: Tensor) -> Tensor:
+        """The tensor, or what it holds after an operation in place that was done out of place."""
+        while (entry := self._written.get(id(tensor))) and entry[0]() is tensor:
+            tensor = entry[1]
+        return tensor
+
+    def _is_viewed(self, tensor: Tensor) -> bool:
+        known = self._viewed.get(id(tensor))
+        return known is not None and known() is tensor
+
+    def _use(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            self._last_use[self._made_by.get(id(tensor), (None, -1))[1]] = self._count
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The layers whose output is all that later operations depend on, in order."""
+        latest, on_path = -1, set()
+        for index in range(self._count):
+            latest = max(latest, self._last_use.get(index - 1, -1))
+            if latest <= index:
+                on_path.add(index)
+        names = [name for name, index in self._ends.items() if index in on_path]
+        return tuple(sorted(names, key=lambda name: self._ends[name]))
 
     @property
     def _layer(self) -> str:
@@ -179,25 +226,24 @@ class Interceptor(TorchFunctionMode):
 
         return enter
 
-    def _leave(self, inputs: int) -> Callable[..., None]:
-        def leave(_module: nn.Module, _args: Any, output: Any) -> None:
+    def _leave(self, inputs: int) -> Callable[..., Any]:
+        def leave(_module: nn.Module, _args: Any, output: Any) -> Any:
             name = self._running.pop() if self._running else ""
             tensor = first_tensor(output)
-            if (
-                name
-                and tensor is not None
-                and tensor.requires_grad
-                and tensor.ndim
-                and len(tensor) % inputs == 0
-            ):
+            if tensor is None:
+                return None
+            tensor = self._now(tensor)
+            if name and tensor.requires_grad and tensor.ndim and len(tensor) % inputs == 0:
+                self._ends[name] = self._made_by.get(id(tensor), (None, -1))[1]
                 tensor.register_hook(self._total(name, inputs))
+            return tensor if isinstance(output, Tensor) else None
 
         return leave
 
     def _total(self, name: str, inputs: int) -> Callable[[Tensor], None]:
         def add_up(gradient: Tensor) -> None:
-            found = gradient.detach().reshape(inputs, -1).sum(1).float().cpu()
-            self.totals[name] = self.totals.get(name, 0) + found
+            found = gradient.detach().unflatten(0, (inputs, -1)).sum(list(range(1, gradient.ndim + 1)))
+            self.totals[name] = self.totals.get(name, 0) + found.float().cpu()
 
         return add_up
 

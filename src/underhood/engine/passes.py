@@ -42,9 +42,9 @@ class Gradients:
     activations: tuple[Tensor, ...]  # (n, …) for each layer
     score: Tensor  # (n,)
     outputs: Tensor  # (n, C)
-    totals: Mapping[str, Tensor] = field(
-        default_factory=dict
-    )  # with rules: what came back to each layer, (n,)
+    # With rules: what came back to each layer, summed, (n,); and the layers that all of it came through.
+    totals: Mapping[str, Tensor] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
 
 
 def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
@@ -116,8 +116,8 @@ def differentiate(  # noqa: PLR0917
         gradients = _backward(read if rules else s, seed, [taps[name] for name in at] if at else [leaf], at)
     log.backward += len(x)
     activations = tuple(plain(taps[name]) for name in at)
-    totals = interceptor.totals if interceptor else {}
-    return Gradients(tuple(map(plain, gradients)), activations, plain(s), plain(outputs), totals)
+    totals, path = (interceptor.totals, interceptor.path) if interceptor else ({}, ())
+    return Gradients(tuple(map(plain, gradients)), activations, plain(s), plain(outputs), totals, path)
 
 
 def _record(module: nn.Module, reference: Tensor, rules: Rules, log: Log) -> None:
