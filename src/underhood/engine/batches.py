@@ -35,10 +35,10 @@ def blocks(inputs: Inputs) -> Iterator[Variants]:
 
 
 def even(count: int, limit: int, group: int) -> int:
-    """Micro-batches of about the same size, at most `limit`, that tear no group apart."""
-    batches = -(-count // limit)
-    size = -(-count // batches)
-    return -(-size // group) * group
+    """Micro-batches of about the same size, at most `limit` or one group, that tear no group apart."""
+    groups, most = -(-count // group), max(1, limit // group)
+    batches = -(-groups // most)
+    return -(-groups // batches) * group
 
 
 def in_batches(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from underhood.engine.lean import is_lean
 from underhood.errors import InvalidArgument
 from underhood.models.layers import first_tensor, split_call
 
@@ -49,17 +50,18 @@ class Footprint:
 
     own: int  # bytes of the input itself and what is made of it
     sizes: tuple[tuple[str, int], ...]  # bytes of each layer's output, in the order in which they ran
+    spared: frozenset[str] = frozenset()  # layers of which a lean pass keeps nothing
 
     def forward(self) -> int:
         """A forward pass alone holds the largest outputs."""
         return self.own + sum(sorted((size for _, size in self.sizes), reverse=True)[:4])
 
-    def gradient(self, at: Sequence[str] = ()) -> int:
+    def gradient(self, at: Sequence[str] = (), *, lean: bool = True) -> int:
         """A backward pass holds all of them, or those from the first layer `at` on, and gradients."""
         names = tuple(split_call(name)[0] for name in at)
         inside = [i for i, (name, _) in enumerate(self.sizes) if _within(name, names)]
         first = inside[-1] if inside else 0
-        kept = [size for _, size in self.sizes[first:]]
+        kept = [size for name, size in self.sizes[first:] if not (lean and name in self.spared)]
         return self.forward() + sum(kept) + 2 * max(kept, default=0)
 
 
@@ -70,7 +72,8 @@ def _within(layer: str, names: Sequence[str]) -> bool:
 def footprint(module: nn.Module, example: Tensor) -> Footprint:
     """Measured by one forward pass over a single input."""
     own = 4 * example.numel() * example.element_size()
-    return Footprint(own, tuple(_output_bytes(module, example)))
+    spared = frozenset(name for name, child in module.named_modules() if is_lean(child))
+    return Footprint(own, tuple(_output_bytes(module, example)), spared)
 
 
 def _output_bytes(module: nn.Module, example: Tensor) -> list[tuple[str, int]]:

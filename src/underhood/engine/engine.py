@@ -92,7 +92,12 @@ class Engine:
 
         done = (lambda: reduce.done) if reduce else _never
         times = rules.memory if rules else 1
-        parts = list(self._over(inputs, lambda f: int(times * f.gradient(at)), self.form, step, done))
+        lean = rules is None
+
+        def cost(footprint: Footprint) -> int:
+            return int(times * footprint.gradient(at, lean=lean))
+
+        parts = list(self._over(inputs, cost, self.form, step, done))
         return None if reduce else _joined([part for part in parts if part is not None])
 
     def capture(self, inputs: Inputs, layers: Sequence[str]) -> dict[str, Tensor]:

@@ -1,7 +1,6 @@
 """One pass through a network, forward or backward, and what can go wrong in it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from underhood.engine.budget import is_out_of_memory
 from underhood.engine.hooks import StopForward, Taps
 from underhood.engine.intercept import Interceptor, Rules
+from underhood.engine.lean import lean
 from underhood.errors import BadModel, InvalidArgument, NotDifferentiable, OutOfMemory, UnderhoodError
 from underhood.models import Target
 from underhood.models.output import scores_of
@@ -108,7 +108,7 @@ def differentiate(  # noqa: PLR0917
     with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
         leaf = x if at else x.requires_grad_()
         interceptor = Interceptor(rules) if rules else None
-        with interceptor.on(module, leaf) if interceptor else nullcontext():
+        with interceptor.on(module, leaf) if interceptor else lean(module):
             # The network gets a copy: an in-place first layer must not write into the leaf.
             outputs = forward(module, leaf if at else leaf.clone(), log)
         read = taps[target.layer] if target.layer else outputs
