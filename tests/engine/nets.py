@@ -16,8 +16,10 @@ METHODS: dict[str, uh.Method] = {
     "input_x_gradient": uh.InputXGradient(),
     "integrated_gradients": uh.IntegratedGradients(steps=4),
     "gradcam": uh.GradCAM(),
-    "eigencam": uh.EigenCAM(),
     "occlusion": uh.Occlusion(size=8, stride=8),
+    "kernel_shap": uh.KernelSHAP(n=12, grouping=4),
+    "shapley_sampling": uh.ShapleySampling(4, grouping=4),
+    "exact_shapley": uh.ExactShapley(grouping=4),
     "guided_backprop": uh.GuidedBackprop(),
     "deconvnet": uh.Deconvnet(),
 }

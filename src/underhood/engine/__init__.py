@@ -6,7 +6,7 @@ from underhood.engine.ops import Op
 from underhood.engine.passes import Gradients
 from underhood.engine.predict import predict
 from underhood.engine.reduce import Moments, WeightedSum
-from underhood.engine.run import Run, Shared
+from underhood.engine.run import Run
 from underhood.engine.settings import Settings
 from underhood.engine.trace import grad_cam_layer, trace
 
@@ -19,7 +19,6 @@ __all__ = [
     "Rules",
     "Run",
     "Settings",
-    "Shared",
     "WeightedSum",
     "grad_cam_layer",
     "predict",

@@ -1,5 +1,6 @@
 """What a model is shown, and what it is shown instead."""
 
+from underhood.inputs.absence import Absence
 from underhood.inputs.baseline import (
     Baseline,
     Blur,
@@ -17,6 +18,7 @@ from underhood.inputs.images import find_pictures, read_picture
 from underhood.inputs.variants import Variants
 
 __all__ = [
+    "Absence",
     "Baseline",
     "Blur",
     "Constant",

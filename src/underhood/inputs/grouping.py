@@ -58,11 +58,16 @@ class Labels(Grouping):
     def count(self) -> int:
         return len(self._numbered[0])
 
+    @property
+    def numbers(self) -> Tensor:
+        """Each place's group, numbered from 0 on."""
+        return self._numbered[1]
+
     def masks(self, groups: Tensor) -> Tensor:
-        return self._numbered[1] == groups.reshape(-1, *[1] * self.labels.ndim)
+        return self.numbers == groups.reshape(-1, *[1] * self.labels.ndim)
 
     def spread(self, values: Tensor) -> Tensor:
-        return values.T[:, self._numbered[1]]
+        return values.T[:, self.numbers]
 
 
 @dataclass(frozen=True)
@@ -114,18 +119,18 @@ def _only(axis: int, axes: int, length: int) -> list[int]:
     return [length if i == axis else 1 for i in range(axes)]
 
 
-def elements(shape: tuple[int, ...]) -> Grouping:
+def elements(shape: tuple[int, ...]) -> Labels:
     """Every place a group of its own: pixels, tokens or columns."""
     return Labels(torch.arange(torch.Size(shape).numel()).reshape(shape))
 
 
-def patches(shape: tuple[int, int], size: int) -> Grouping:
+def patches(shape: tuple[int, int], size: int) -> Labels:
     """Squares side by side; those at the right and bottom edge may be smaller."""
     rows, columns = (torch.arange(n) // size for n in shape)
     return Labels(rows[:, None] * (int(columns[-1]) + 1) + columns)
 
 
-def superpixels(picture: Any, count: int = 75) -> Grouping:
+def superpixels(picture: Any, count: int = 75) -> Labels:
     """SLIC superpixels of a picture (H, W, 3), uint8 (Achanta et al. 2012); needs scikit-image."""
     try:
         from skimage.segmentation import slic

@@ -1,15 +1,16 @@
 """Why this prediction: one file per method, each pure maths over the engine."""
 
 from underhood.methods.card import QUESTIONS, Card
-from underhood.methods.eigencam import EigenCAM, EigenGradCAM
 from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
-from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
+from underhood.methods.gradcam import GradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.integrated_gradients import IntegratedGradients
+from underhood.methods.kernel_shap import KernelSHAP
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
 from underhood.methods.saliency import InputXGradient, Saliency
+from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 
 __all__ = [
@@ -18,23 +19,20 @@ __all__ = [
     "Attribution",
     "Card",
     "Deconvnet",
-    "EigenCAM",
-    "EigenGradCAM",
+    "ExactShapley",
     "Explanation",
     "Explanations",
     "GradCAM",
-    "GradCAMPlusPlus",
     "GuidedBackprop",
-    "HiResCAM",
     "InputXGradient",
     "IntegratedGradients",
-    "LayerCAM",
+    "KernelSHAP",
     "Method",
     "Occlusion",
     "Saliency",
+    "ShapleySampling",
     "SmoothGrad",
     "Subject",
-    "XGradCAM",
     "as_methods",
     "explain",
     "explain_each",

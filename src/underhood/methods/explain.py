@@ -10,19 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from underhood.engine import Engine, Run, Settings, Shared
+from underhood.engine import Engine, Run, Settings
 from underhood.errors import BadInput, BadModel, InvalidArgument, OutOfMemory, UnderhoodError, UnknownName
 from underhood.inputs import gather
 from underhood.inputs.gather import displayed
-from underhood.methods.eigencam import EigenCAM, EigenGradCAM
 from underhood.methods.explanation import Explanation, Explanations, Subject
-from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
+from underhood.methods.gradcam import GradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.integrated_gradients import IntegratedGradients
+from underhood.methods.kernel_shap import KernelSHAP
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
 from underhood.methods.provenance import Stopwatch, provenance
 from underhood.methods.saliency import InputXGradient, Saliency
+from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 from underhood.models import Model, Prediction, as_target, load
 from underhood.models.target import TargetLike
@@ -33,15 +34,12 @@ METHODS: tuple[type[Method], ...] = (
     InputXGradient,
     IntegratedGradients,
     GradCAM,
-    GradCAMPlusPlus,
-    XGradCAM,
-    HiResCAM,
-    LayerCAM,
-    EigenCAM,
-    EigenGradCAM,
     Occlusion,
     GuidedBackprop,
     Deconvnet,
+    KernelSHAP,
+    ShapleySampling,
+    ExactShapley,
 )
 DEFAULT = ("gradcam", "integrated_gradients", "occlusion")  # of three different kinds
 
@@ -137,7 +135,7 @@ def explain_with(
     *,
     skip_unfit: bool = False,
 ) -> Explanations:
-    """Run methods that share the predictions, and gradients where several need the same.
+    """Run methods that share the predictions.
 
     skip_unfit: leave out, with a note, methods that the model has nothing for.
     """
@@ -145,13 +143,13 @@ def explain_with(
     gathered = gather(model, inputs)
     asked = as_target(target, tuple(model.labels) if model.labels else None)
     subjects = [_subject(model, name, x) for name, x in zip(gathered.names, gathered.tensor, strict=True)]
-    shared = Shared()
+    outputs: Tensor | None = None
     found: dict[str, list[Explanation]] = {}
     unfit: BadModel | None = None
     left_out: list[str] = []
     for method in methods:
         watch, engine = Stopwatch(), Engine(model, settings)
-        run = Run(engine, gathered.tensor, asked, shared)
+        run = Run(engine, gathered.tensor, asked, outputs)
         try:
             with torch.autocast("cpu", enabled=False):  # the caller's may be on
                 attribution = method.attribute(run)
@@ -161,6 +159,7 @@ def explain_with(
             unfit = error
             left_out.append(f"{method.card.name} was left out: {error}")
             continue
+        outputs = run.outputs
         made = partial(provenance, model, engine, watch, left_out)
         found[method.key] = list(_explanations(method, attribution, run, subjects, made))
     if unfit and not found:  # what even the last, the least demanding method could not do

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from underhood.engine import Run
 from underhood.errors import InvalidArgument
-from underhood.inputs import Grouping, Variants, Windows, elements
+from underhood.inputs import Absence, Grouping, Windows, elements
 from underhood.inputs.baseline import BaselineLike, as_baseline
 from underhood.inputs.grouping import as_grouping, places
 from underhood.methods.card import Card
@@ -58,10 +58,16 @@ class Occlusion(Method):
 
     def attribute(self, run: Run) -> Attribution:
         groups = self._groups(run.inputs)
-        scores = run.scores(self._hidden(run, groups))  # (fills · (1 + groups), B)
-        scores = scores.reshape(-1, 1 + groups.count, len(run))
-        falls = (scores[:, :1] - scores[:, 1:]).mean(0)  # (groups, B)
-        values = groups.spread(falls)
+        absence = Absence(run.inputs, as_baseline(self.baseline), run.engine.model.preprocess, run.seed)
+
+        def hidden(_: Tensor, numbers: Tensor) -> Tensor:
+            """Nothing, then each group: both sides of the difference are of the same precision."""
+            masks = groups.masks((numbers - 1).clamp(min=0))
+            masks[numbers == 0] = False
+            return masks
+
+        scores = absence.averaged(run.scores(absence.variants(1 + groups.count, hidden)))  # (1 + groups, B)
+        values = groups.spread(scores[0] - scores[1:])
         return Attribution(
             values,
             diagnostics=[{**_about(groups), "precision": run.engine.log.precision}] * len(run),
@@ -77,22 +83,6 @@ class Occlusion(Method):
         size = min(self.size or max(1, min(shape) // 7), *shape)
         return Windows(shape, size, min(self.stride or max(1, size // 4), size))
 
-    def _hidden(self, run: Run, groups: Grouping) -> Variants:
-        """The input as it is, then with each group hidden; all of it again for each fill.
-
-        The input itself goes along so that both sides of the difference are of the same precision.
-        """
-        baseline = as_baseline(self.baseline)
-        fills = baseline.values(run.inputs, run.engine.model.preprocess, run.seed)  # (n, B, …)
-
-        def make(rows: Tensor, numbers: Tensor) -> Tensor:
-            fill, group = numbers // (1 + groups.count), numbers % (1 + groups.count) - 1
-            hidden = groups.masks(group.clamp(min=0))
-            hidden[group < 0] = False
-            return baseline.hide(run.inputs[rows], hidden, fills[fill, rows])
-
-        return Variants(run.inputs, len(fills) * (1 + groups.count), make)
-
 
 def _about(groups: Grouping) -> dict[str, int]:
     """How many groups, and the windows that were used, which may be chosen or cut by the input's size."""
@@ -102,7 +92,7 @@ def _about(groups: Grouping) -> dict[str, int]:
 
 def _judged(values: Tensor, scores: Tensor) -> list[str | None]:
     """Falls of the size of the scores' rounding are none."""
-    rounding = 4 * torch.finfo(scores.dtype).eps * scores.abs().amax((0, 1))  # (B,)
+    rounding = 4 * torch.finfo(scores.dtype).eps * scores.abs().amax(0)  # (B,)
     peaks = values.flatten(1).abs().amax(1)
     return [
         zero or (None if peak > least else "no fall of the score exceeds its rounding")
