@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.data import DATA, LOADERS, needs_data
-from underhood.methods import Explanation, GradCAM
+from underhood.methods import AttentionRelevance, AttentionRollout, Explanation, GradCAM, RawAttention
 from underhood.models import Model, load
 
 pytestmark = needs_data
@@ -86,6 +86,18 @@ def test_grad_cam_finds_the_dog_for_the_dog_and_the_cat_for_the_cat(
     shares = share(dog, DOG), share(cat, DOG)
     assert shares[0] - shares[1] >= least
     assert shares == pytest.approx(expected, abs=0.005)
+
+
+def test_attention_relevance_tells_the_dog_from_the_cat_and_rollout_does_not(vit_tiny: Model) -> None:
+    shares = {}
+    for method in (RawAttention(), AttentionRollout(), AttentionRelevance()):
+        found = [method(vit_tiny, PHOTO, label) for label in ("bullmastiff", "tiger cat")]
+        assert all(isinstance(e, Explanation) and e.grid == (14, 14) for e in found)
+        shares[method.key] = [share(e.heatmap(), DOG) for e in found]  # type: ignore[union-attr]
+    dog, cat = shares["attention_relevance"]
+    assert dog - cat > 0.1
+    for key in ("raw_attention", "attention_rollout"):
+        assert shares[key][0] == shares[key][1]
 
 
 def test_the_cat_is_the_second_guess_of_the_convolutional_network(mobilenet_v1: Model) -> None:

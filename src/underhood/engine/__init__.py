@@ -1,5 +1,6 @@
 """How the network is run: the only room that runs it."""
 
+from underhood.engine.attention import Attention, Attentions
 from underhood.engine.engine import Engine
 from underhood.engine.intercept import PlainRules, Rules
 from underhood.engine.ops import Op
@@ -8,9 +9,12 @@ from underhood.engine.predict import predict
 from underhood.engine.reduce import Moments, WeightedSum
 from underhood.engine.run import Run
 from underhood.engine.settings import Settings
+from underhood.engine.tokens import patch_tokens
 from underhood.engine.trace import grad_cam_layer, trace
 
 __all__ = [
+    "Attention",
+    "Attentions",
     "Engine",
     "Gradients",
     "Moments",
@@ -21,6 +25,7 @@ __all__ = [
     "Settings",
     "WeightedSum",
     "grad_cam_layer",
+    "patch_tokens",
     "predict",
     "trace",
 ]

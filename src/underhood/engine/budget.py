@@ -1,12 +1,13 @@
 """How many inputs go through the network at once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from underhood.engine.lean import is_lean
 from underhood.errors import InvalidArgument
@@ -51,6 +52,7 @@ class Footprint:
     own: int  # bytes of the input itself and what is made of it
     sizes: tuple[tuple[str, int], ...]  # bytes of each layer's output, in the order in which they ran
     spared: frozenset[str] = frozenset()  # layers of which a lean pass keeps nothing
+    weights: int = 0  # bytes of all attention weights, were they kept
 
     def forward(self) -> int:
         """A forward pass alone holds the largest outputs."""
@@ -64,6 +66,10 @@ class Footprint:
         kept = [size for name, size in self.sizes[first:] if not (lean and name in self.spared)]
         return self.forward() + sum(kept) + 2 * max(kept, default=0)
 
+    def attentions(self) -> int:
+        """A pass that sees them holds the weights, their logits and their gradients."""
+        return self.gradient(lean=False) + 3 * self.weights
+
 
 def _within(layer: str, names: Sequence[str]) -> bool:
     return any(layer == name or layer.startswith(name + ".") for name in names)
@@ -73,7 +79,34 @@ def footprint(module: nn.Module, example: Tensor) -> Footprint:
     """Measured by one forward pass over a single input."""
     own = 4 * example.numel() * example.element_size()
     spared = frozenset(name for name, child in module.named_modules() if is_lean(child))
-    return Footprint(own, tuple(_output_bytes(module, example)), spared)
+    with _AttentionBytes() as attention:
+        return Footprint(own, tuple(_output_bytes(module, example)), spared, attention.total)
+
+
+class _AttentionBytes(TorchFunctionMode):
+    """Adds up what attention weights take, also those that fused functions never write out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        name = getattr(function, "__name__", "")
+        if name == "softmax" and result.ndim > 2:
+            self.total += result.numel() * result.element_size()
+        elif name in FUSED:
+            query, key = (*args, *(kwargs[n] for n in ("query", "key") if n in kwargs))[:2]
+            heads = 1 if name.startswith("scaled") else args[4]
+            tokens = key.shape[-2] if name.startswith("scaled") else len(key)
+            self.total += heads * query[..., 0].numel() * tokens * query.element_size()
+        return result
+
+
+FUSED = ("scaled_dot_product_attention", "multi_head_attention_forward")
 
 
 def _output_bytes(module: nn.Module, example: Tensor) -> list[tuple[str, int]]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from underhood.engine import passes
 from underhood.engine import precision as precisions
+from underhood.engine.attention import Fold, attend, residual_shares
 from underhood.engine.batches import Inputs, blocks, even, in_batches
 from underhood.engine.budget import Footprint, footprint, micro_batch, parse_memory
 from underhood.engine.intercept import Rules
@@ -99,6 +100,31 @@ class Engine:
 
         parts = list(self._over(inputs, cost, self.form, step, done))
         return None if reduce else _joined([part for part in parts if part is not None])
+
+    def attentions(
+        self, inputs: Inputs, target: Target, fold: Fold, *, gradients: bool = False
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """What `fold` makes of every layer's attention, (n, …) each; S (n,) and the scores (n, C).
+
+        gradients: also ∂S/∂A of every layer, by a backward pass.
+        """
+
+        def step(module: nn.Module, x: Tensor, rows: Tensor, _: Tensor) -> dict[str, Tensor]:
+            found, s, outputs = attend(module, x, rows, target, self.log, gradients=gradients)
+            return {name: passes.plain(t) for name, t in {**fold(found), "": s, " ": outputs}.items()}
+
+        parts = list(self._over(inputs, Footprint.attentions, self.form, step))
+        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return joined, joined.pop(""), joined.pop(" ")
+
+    def residual_shares(self, inputs: Tensor, target: Target, reference: Tensor) -> Tensor:
+        """(n, layers): the attention's share of what leaves each block, see `attention.residual_shares`."""
+
+        def step(module: nn.Module, x: Tensor, rows: Tensor, _: Tensor) -> Tensor:
+            other = self.form.ready(reference[rows])
+            return passes.plain(residual_shares(module, x, other, target.rows(rows), self.log))
+
+        return torch.cat(list(self._over(inputs, Footprint.attentions, self.form, step)))
 
     def capture(self, inputs: Inputs, layers: Sequence[str]) -> dict[str, Tensor]:
         """The outputs (n, …) of named layers."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from underhood.engine.attention import Fold
 from underhood.engine.engine import Engine
 from underhood.engine.intercept import Rules
 from underhood.engine.passes import Gradients
@@ -77,6 +78,18 @@ class Run:
     ) -> None:
         """Feed the input gradients of variants, or what rules make of them, to `reduce`."""
         self.engine.gradients(variants, self.target, reduce=reduce, rules=rules, reference=reference)
+
+    def attentions(self, fold: Fold, *, gradients: bool = False) -> dict[str, Tensor]:
+        """What `fold` makes of every layer's attention (with ∂S/∂A), micro-batch by micro-batch; (B, …)."""
+        target = self._target if self._outputs is None else self.target
+        found, self._score, self._outputs = self.engine.attentions(
+            self.inputs, target, fold, gradients=gradients
+        )
+        return found
+
+    def residual_shares(self, reference: Tensor) -> Tensor:
+        """(B, layers): by patching from `reference` (B, …), the attention's share of each block's output."""
+        return self.engine.residual_shares(self.inputs, self.target, reference)
 
     def scores(self, variants: Variants | Tensor, *, precision: Precision | None = None) -> Tensor:
         """Scores of variants, (count, B); in float32 where they are compared with `score`."""

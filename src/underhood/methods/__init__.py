@@ -1,5 +1,7 @@
 """Why this prediction: one file per method, each pure maths over the engine."""
 
+from underhood.methods.attention import RawAttention
+from underhood.methods.attention_relevance import AttentionRelevance
 from underhood.methods.card import QUESTIONS, Card
 from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
@@ -9,6 +11,7 @@ from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
+from underhood.methods.rollout import AttentionRollout
 from underhood.methods.saliency import InputXGradient, Saliency
 from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
@@ -16,6 +19,8 @@ from underhood.methods.smoothgrad import SmoothGrad
 __all__ = [
     "METHODS",
     "QUESTIONS",
+    "AttentionRelevance",
+    "AttentionRollout",
     "Attribution",
     "Card",
     "Deconvnet",
@@ -29,6 +34,7 @@ __all__ = [
     "KernelSHAP",
     "Method",
     "Occlusion",
+    "RawAttention",
     "Saliency",
     "ShapleySampling",
     "SmoothGrad",

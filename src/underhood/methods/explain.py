@@ -14,6 +14,8 @@ from underhood.engine import Engine, Run, Settings
 from underhood.errors import BadInput, BadModel, InvalidArgument, OutOfMemory, UnderhoodError, UnknownName
 from underhood.inputs import gather
 from underhood.inputs.gather import displayed
+from underhood.methods.attention import RawAttention
+from underhood.methods.attention_relevance import AttentionRelevance
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
@@ -22,6 +24,7 @@ from underhood.methods.kernel_shap import KernelSHAP
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
 from underhood.methods.provenance import Stopwatch, provenance
+from underhood.methods.rollout import AttentionRollout
 from underhood.methods.saliency import InputXGradient, Saliency
 from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
@@ -40,6 +43,9 @@ METHODS: tuple[type[Method], ...] = (
     KernelSHAP,
     ShapleySampling,
     ExactShapley,
+    RawAttention,
+    AttentionRollout,
+    AttentionRelevance,
 )
 DEFAULT = ("gradcam", "integrated_gradients", "occlusion")  # of three different kinds
 
