@@ -109,12 +109,14 @@ class Interceptor(TorchFunctionMode):
         kwargs = kwargs or {}
         if not torch.is_grad_enabled():
             return function(*args, **kwargs)
+        name = name_of(function)
+        if name in _QUESTIONS and name != "requires_grad_" and not self._written:
+            return function(*args, **kwargs)  # most are these, and looking through arguments takes time
         leaves, form = tree.tree_flatten((tuple(args), kwargs))
         if self._written:
             leaves = [self._now(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
             args, kwargs = tree.tree_unflatten(leaves, form)
         places = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.requires_grad)
-        name = name_of(function)
         if name == "requires_grad_":  # a layer that was cut: gradients are wanted from here on
             self._note(args[0], -1)
         if not places or name in _QUESTIONS:
