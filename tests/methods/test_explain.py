@@ -58,7 +58,9 @@ def test_methods_are_named_by_key_class_or_instance(model: uh.Model) -> None:
 def test_every_listed_method_can_be_asked_for_by_its_key(model: uh.Model) -> None:
     keys = [method.key for method in METHODS]
     assert len(set(keys)) == len(keys)
-    assert uh.explain(model, pictures(1)[0], methods=keys).methods == tuple(keys)
+    assert [method.key for method in uh.as_methods(keys)] == keys
+    fit = [key for key in keys if "attention" not in key]  # the model is a convolutional network
+    assert uh.explain(model, pictures(1)[0], methods=fit).methods == tuple(fit)
 
 
 @pytest.mark.parametrize(
