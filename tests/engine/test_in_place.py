@@ -49,6 +49,14 @@ class ReturnsWhatItWrote(Discards):
         return x
 
 
+class DropsNothing(Discards):
+    """Dropout in place does nothing in evaluation mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.linear(x)
+        return self.last(nn.functional.dropout(x, 0.5, self.training, inplace=True))
+
+
 class InABranch(Discards):
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(x)
@@ -57,7 +65,9 @@ class InABranch(Discards):
         return self.last(x * y)
 
 
-@pytest.mark.parametrize("kind", [Discards, LooksBack, WritesAView, ReturnsWhatItWrote, InABranch])
+@pytest.mark.parametrize(
+    "kind", [Discards, LooksBack, WritesAView, ReturnsWhatItWrote, DropsNothing, InABranch]
+)
 def test_writing_in_place_gives_the_same_scores_and_gradients(kind: Any) -> None:
     torch.manual_seed(0)
     module, x = kind().requires_grad_(False), torch.randn(4, 6)

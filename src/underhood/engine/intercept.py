@@ -165,8 +165,9 @@ class Interceptor(TorchFunctionMode):
         if target.requires_grad and not target._is_view() and not self._is_viewed(target):
             with self:
                 result: Tensor = plain(target, *others, **kwargs)
-            key = id(target)
-            self._written[key] = (weakref.ref(target, lambda _: self._written.pop(key, None)), result)
+            if result is not target:  # as dropout gives what it was given
+                key = id(target)
+                self._written[key] = (weakref.ref(target, lambda _: self._written.pop(key, None)), result)
             return result
         with self:
             copy = target.clone()
