@@ -17,6 +17,8 @@ METHODS: dict[str, uh.Method] = {
     "integrated_gradients": uh.IntegratedGradients(steps=4),
     "gradcam": uh.GradCAM(),
     "occlusion": uh.Occlusion(size=8, stride=8),
+    "deeplift": uh.DeepLIFT(),
+    "deepshap": uh.DeepSHAP(),
     "kernel_shap": uh.KernelSHAP(n=12, grouping=4),
     "shapley_sampling": uh.ShapleySampling(4, grouping=4),
     "exact_shapley": uh.ExactShapley(grouping=4),

@@ -22,6 +22,8 @@ METHODS: dict[str, uh.Method] = {
     "integrated_gradients, noise": uh.IntegratedGradients(steps=3, baseline="noise"),
     "integrated_gradients, tolerance": uh.IntegratedGradients(steps=2, tolerance=0.05, max_steps=16),
     "gradcam": uh.GradCAM(relu=False),
+    "deeplift": uh.DeepLIFT(),
+    "deepshap": uh.DeepSHAP(),
     "kernel_shap": uh.KernelSHAP(n=40, grouping=9),
     "kernel_shap, error": uh.KernelSHAP(n=200, grouping=9, error=0.3),
     "shapley_sampling": uh.ShapleySampling(4, grouping=9, baseline="noise"),

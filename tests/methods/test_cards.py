@@ -27,6 +27,8 @@ VARIANTS: list[uh.Method] = [
     uh.GradCAM("layer3"),
     uh.GradCAM("layer3", relu=False),
     uh.Occlusion(size=16, stride=16),
+    uh.DeepLIFT(),
+    uh.DeepSHAP(),
     uh.GuidedBackprop(),
     uh.Deconvnet(),
     uh.KernelSHAP(n=40, grouping=9),

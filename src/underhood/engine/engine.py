@@ -25,6 +25,7 @@ from underhood.models import Class, Model, Target
 from underhood.models.seen import Seen
 
 PREDICTED = Class()
+Take = Callable[[Gradients, Tensor, Tensor], Tensor]  # of a micro-batch, rows, numbers
 Step = Callable[[nn.Module, Tensor, Tensor, Tensor], Any]  # network, micro-batch, rows, numbers
 
 
@@ -73,6 +74,7 @@ class Engine:
         reduce: Reduce | None = None,
         rules: Rules | None = None,
         reference: Variants | None = None,
+        of: Take | None = None,
     ) -> Gradients | None:
         """Gradients of the score by the inputs, or by the layers `at`.
 
@@ -80,7 +82,8 @@ class Engine:
         reference: variants, numbered like the inputs, that such rules compare them with.
 
         With layers, no backward pass runs below the first of them and no graph is kept there. With
-        `reduce`, input gradients go into it instead of being kept, and None is returned.
+        `reduce`, input gradients, or what `of` takes of a micro-batch, go into it instead of being kept,
+        and None is returned.
         """
 
         def step(module: nn.Module, x: Tensor, rows: Tensor, numbers: Tensor) -> Gradients | None:
@@ -88,7 +91,7 @@ class Engine:
             found = passes.differentiate(module, x, target.rows(rows), at, self.log, rules, other)
             if reduce is None:
                 return found
-            reduce.update(found.gradients[0], rows, numbers)
+            reduce.update(of(found, rows, numbers) if of else found.gradients[0], rows, numbers)
             return None
 
         done = (lambda: reduce.done) if reduce else _never
@@ -246,6 +249,7 @@ def _joined(parts: Sequence[Gradients]) -> Gradients:
     def cat(tensors: Sequence[Tensor]) -> Tensor:
         return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
+    there = [p.reference_score for p in parts if p.reference_score is not None]
     return Gradients(
         tuple(cat(group) for group in zip(*(p.gradients for p in parts), strict=True)),
         tuple(cat(group) for group in zip(*(p.activations for p in parts), strict=True)),
@@ -253,4 +257,8 @@ def _joined(parts: Sequence[Gradients]) -> Gradients:
         cat([p.outputs for p in parts]),
         {name: cat([p.totals[name] for p in parts]) for name in parts[0].totals},
         parts[0].path,
+        tuple(cat(group) for group in zip(*(p.change for p in parts), strict=True)),
+        cat(there)
+        if (there := [p.reference_score for p in parts if p.reference_score is not None])
+        else None,
     )

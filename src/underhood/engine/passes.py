@@ -36,7 +36,11 @@ class Log:
 
 @dataclass(frozen=True)
 class Gradients:
-    """∂S/∂x of the inputs, or ∂S/∂A and A of each layer, with S and the model's scores."""
+    """∂S/∂x of the inputs, or ∂S/∂A and A of each layer, with S and the model's scores.
+
+    What rules made of them may stand for the gradients; where they compare with reference inputs x', `change`
+    is x - x', or A(x) - A(x') of each layer, and `reference_score` S(x').
+    """
 
     gradients: tuple[Tensor, ...]  # (n, …) each; one per layer, or the inputs' alone
     activations: tuple[Tensor, ...]  # (n, …) for each layer
@@ -45,6 +49,8 @@ class Gradients:
     # With rules: what came back to each layer, summed, (n,); and the layers that all of it came through.
     totals: Mapping[str, Tensor] = field(default_factory=dict)
     path: tuple[str, ...] = ()
+    change: tuple[Tensor, ...] = ()  # (n, …) each
+    reference_score: Tensor | None = None  # (n,)
 
 
 def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
@@ -102,33 +108,60 @@ def differentiate(  # noqa: PLR0917
     reference: inputs like x that the rules compare x with.
     """
     rules = rules.fresh() if rules else None
-    if rules and reference is not None:
-        _record(module, reference, rules, log)
-    taps = Taps([*at, *([target.layer] if target.layer else [])], graph=True)
+    before = _recorded(module, reference, target, at, log, rules) if rules and reference is not None else None
+    taps = _taps(target, at)
     with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
         leaf = x if at else x.requires_grad_()
         interceptor = Interceptor(rules) if rules else None
         with interceptor.on(module, leaf) if interceptor else lean(module):
             # The network gets a copy: an in-place first layer must not write into the leaf.
             outputs = forward(module, leaf if at else leaf.clone(), log)
-        read = taps[target.layer] if target.layer else outputs
-        s, seed = _seed(read, target, rules)
-        gradients = _backward(read if rules else s, seed, [taps[name] for name in at] if at else [leaf], at)
+            read = taps[target.layer] if target.layer else outputs
+            if before:  # the target's own operations are compared as well
+                s, seed = target.score(read), None
+        if not before:
+            s, seed = _seed(read, target, rules)
+        starts = [taps[name] for name in at] if at else [leaf]
+        gradients = _backward(s if seed is None else read, seed, starts, at)
     log.backward += len(x)
-    activations = tuple(plain(taps[name]) for name in at)
     totals, path = (interceptor.totals, interceptor.path) if interceptor else ({}, ())
-    return Gradients(tuple(map(plain, gradients)), activations, plain(s), plain(outputs), totals, path)
+    return Gradients(
+        tuple(map(plain, gradients)),
+        tuple(plain(taps[name]) for name in at),
+        plain(s),
+        plain(outputs),
+        totals,
+        path,
+        tuple(plain(a - b) for a, b in zip(starts, before.starts, strict=True)) if before else (),
+        plain(before.score) if before else None,
+    )
 
 
-def _record(module: nn.Module, reference: Tensor, rules: Rules, log: Log) -> None:
+@dataclass(frozen=True)
+class _Reference:
+    starts: tuple[Tensor, ...]  # the inputs, or the activations at each layer
+    score: Tensor
+
+
+def _recorded(  # noqa: PLR0917
+    module: nn.Module, reference: Tensor, target: Target, at: Sequence[str], log: Log, rules: Rules
+) -> _Reference | None:
     """The pass over the reference inputs that goes before."""
     recorder = rules.recorder()
     if recorder is None:
-        return
-    with torch.inference_mode(False), torch.enable_grad():  # gradients say what depends on the input
-        leaf = reference.requires_grad_()
+        return None
+    taps = _taps(target, at)
+    # Gradients are on, as in the pass that follows: they say what depends on the input.
+    with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
+        leaf = reference if at else reference.requires_grad_()
         with Interceptor(recorder).on(module, leaf):
-            forward(module, leaf.clone(), log)
+            outputs = forward(module, leaf if at else leaf.clone(), log)
+            s = target.score(taps[target.layer] if target.layer else outputs)
+        return _Reference(tuple(taps[name].detach() for name in at) or (leaf.detach(),), s.detach())
+
+
+def _taps(target: Target, at: Sequence[str]) -> Taps:
+    return Taps([*at, *([target.layer] if target.layer else [])], graph=True)
 
 
 def _seed(read: Tensor, target: Target, rules: Rules | None) -> tuple[Tensor, Tensor | None]:

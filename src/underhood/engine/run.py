@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from underhood.engine.attention import Fold
-from underhood.engine.engine import Engine
+from underhood.engine.engine import Engine, Take
 from underhood.engine.intercept import Rules
 from underhood.engine.passes import Gradients
 from underhood.engine.reduce import Reduce
@@ -63,7 +63,9 @@ class Run:
         self, at: Sequence[str] = (), rules: Rules | None = None, reference: Variants | None = None
     ) -> Gradients:
         """∂S/∂x, or A and ∂S/∂A of layers, or what rules make of them; and the predictions."""
-        target = self._target if self._outputs is None else self.target
+        # The pass itself can settle what is predicted, but not for the reference inputs.
+        settled = self._outputs is not None or (reference is not None and not self._target.is_fixed)
+        target = self.target if settled else self._target
         found = self.engine.gradients(self.inputs, target, at=at, rules=rules, reference=reference)
         assert found is not None
         self._outputs, self._score = found.outputs, found.score
@@ -75,9 +77,14 @@ class Run:
         reduce: Reduce,
         rules: Rules | None = None,
         reference: Variants | None = None,
+        *,
+        at: Sequence[str] = (),
+        of: Take | None = None,
     ) -> None:
         """Feed the input gradients of variants, or what rules make of them, to `reduce`."""
-        self.engine.gradients(variants, self.target, reduce=reduce, rules=rules, reference=reference)
+        self.engine.gradients(
+            variants, self.target, at=at, reduce=reduce, rules=rules, reference=reference, of=of
+        )
 
     def attentions(self, fold: Fold, *, gradients: bool = False) -> dict[str, Tensor]:
         """What `fold` makes of every layer's attention (with ∂S/∂A), micro-batch by micro-batch; (B, …)."""

@@ -3,6 +3,7 @@
 from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
 from underhood.methods.card import QUESTIONS, Card
+from underhood.methods.deeplift import DeepLIFT, DeepSHAP
 from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM
@@ -24,6 +25,8 @@ __all__ = [
     "Attribution",
     "Card",
     "Deconvnet",
+    "DeepLIFT",
+    "DeepSHAP",
     "ExactShapley",
     "Explanation",
     "Explanations",

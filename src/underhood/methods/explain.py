@@ -16,6 +16,7 @@ from underhood.inputs import gather
 from underhood.inputs.gather import displayed
 from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
+from underhood.methods.deeplift import DeepLIFT, DeepSHAP
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
@@ -38,6 +39,8 @@ METHODS: tuple[type[Method], ...] = (
     IntegratedGradients,
     GradCAM,
     Occlusion,
+    DeepLIFT,
+    DeepSHAP,
     GuidedBackprop,
     Deconvnet,
     KernelSHAP,
