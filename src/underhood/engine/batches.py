@@ -51,10 +51,11 @@ def in_batches(
     log: Log,
     done: Callable[[], bool],
     before: int = 0,
+    after: int = 0,
 ) -> Iterator[Any]:
     """Yield run(x, rows, numbers) of each micro-batch; where memory runs out, of smaller ones.
 
-    before: inputs that were done before these, for the progress.
+    before, after: inputs that were done before these and that come after them, for the progress.
     """
     start, total = 0, len(variants)
     while start < total and not done():
@@ -71,7 +72,7 @@ def in_batches(
             continue
         start += len(chunk[0])
         if settings.progress:
-            settings.progress(before + start, before + total)
+            settings.progress(before + start, before + total + after)
         yield result
 
 

@@ -33,16 +33,19 @@ def parse_memory(memory: float | str | None) -> int | None:
     return int(float(match[1]) * step ** " KMGT".index(match[2].upper() or " "))
 
 
-def micro_batch(device: torch.device, per_input: int, budget: int | None) -> int:
+def cpu_budget(budget: int | None) -> int:
+    """The given bytes, or a share of what is free."""
+    import psutil
+
+    return budget or min(CPU_BYTES, psutil.virtual_memory().available // 4)
+
+
+def micro_batch(device: torch.device, per_input: int, budget: int | None, *, most: int = CPU_BATCH) -> int:
     """Inputs per pass: as many as the budget holds, at most what is still of use on the device."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         return max(1, min(CUDA_BATCH, (budget or free // 2) // per_input))
-    if budget is None:
-        import psutil
-
-        budget = min(CPU_BYTES, psutil.virtual_memory().available // 4)
-    return max(1, min(CPU_BATCH, budget // per_input))
+    return max(1, min(most, cpu_budget(budget) // per_input))
 
 
 @dataclass(frozen=True)

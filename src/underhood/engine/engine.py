@@ -15,6 +15,7 @@ from underhood.engine.attention import Fold, attend, residual_shares
 from underhood.engine.batches import Inputs, blocks, even, in_batches
 from underhood.engine.budget import Footprint, footprint, micro_batch, parse_memory
 from underhood.engine.intercept import Rules
+from underhood.engine.partial import partial_scores
 from underhood.engine.passes import Gradients, Log
 from underhood.engine.reduce import Reduce
 from underhood.engine.settings import Precision, Settings, pick_device
@@ -63,7 +64,8 @@ class Engine:
         precision: of these passes, where the settings' is not wanted.
         """
         form = self._forward_form(inputs, target, precision or self.settings.precision)
-        return self._scores(inputs, target, form)
+        found = partial_scores(self, inputs, target, form) if isinstance(inputs, Variants) else None
+        return self._scores(inputs, target, form) if found is None else found
 
     def gradients(
         self,

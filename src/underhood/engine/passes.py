@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from underhood.engine.budget import is_out_of_memory
+from underhood.engine.cones import Cone, whole
 from underhood.engine.hooks import StopForward, Taps
 from underhood.engine.intercept import Interceptor, Rules
 from underhood.engine.lean import lean
@@ -29,7 +30,9 @@ class Log:
     """What running the network took: for diagnostics and provenance."""
 
     forward: int = 0  # inputs through a forward pass
+    partial: int = 0  # inputs of which a forward pass computed only what changed
     backward: int = 0  # inputs through a backward pass
+    work: str = "full passes"  # or "receptive cones", of the scores
     precision: str = "float32"
     notes: list[str] = field(default_factory=list)
 
@@ -56,7 +59,7 @@ class Gradients:
 def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
     """The network's scores (m, C), finite, float32."""
     try:
-        outputs = scores_of(module(x), len(x))
+        outputs = whole(scores_of(module(x), len(x)))
     except (UnderhoodError, StopForward):
         raise
     except Exception as error:
@@ -65,7 +68,10 @@ def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
         raise forward_failed(error, x) from error
     if len(outputs) != len(x):
         raise BadModel(f"The model gave {len(outputs)} rows of scores for {len(x)} inputs.")
-    log.forward += len(x)
+    if isinstance(x, Cone):
+        log.partial += len(x)
+    else:
+        log.forward += len(x)
     if not outputs.isfinite().all():
         raise _not_finite(module, x)
     return outputs.float()
@@ -79,7 +85,7 @@ def score(module: nn.Module, x: Tensor, target: Target, log: Log) -> Tensor:
         taps = Taps([target.layer])
         with taps.on(module):
             forward(module, x, log)
-        return plain(target.score(taps[target.layer]))
+        return plain(target.score(whole(taps[target.layer])))
 
 
 def capture(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> dict[str, Tensor]:

@@ -15,13 +15,14 @@ from underhood.inputs.baseline import (
 from underhood.inputs.gather import Gathered, gather
 from underhood.inputs.grouping import Grouping, Labels, Windows, elements, patches, superpixels
 from underhood.inputs.images import find_pictures, read_picture
-from underhood.inputs.variants import Variants
+from underhood.inputs.variants import Crop, Variants
 
 __all__ = [
     "Absence",
     "Baseline",
     "Blur",
     "Constant",
+    "Crop",
     "Gathered",
     "Grouping",
     "Inpaint",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from underhood.inputs.baseline import Baseline
-from underhood.inputs.variants import Variants
+from underhood.inputs.variants import Crop, Variants
 from underhood.models import Preprocess
 
 Masks = Callable[[Tensor, Tensor], Tensor]
@@ -19,17 +19,30 @@ class Absence:
         self.inputs, self.baseline = inputs, baseline
         self.fills = baseline.values(inputs, preprocess, seed)  # (n, B, …)
 
-    def variants(self, count: int, masks: Masks) -> Variants:
+    def variants(self, count: int, masks: Masks, boxes: Tensor | None = None) -> Variants:
         """`count` variants of each input, and all of them again for each further fill.
 
         masks(rows (m,), numbers (m,)): places that are hidden, (m, *places) of bool, or how much of them is
         shown, from 0 to 1.
+        boxes: around the hidden places of a picture, (count, 4), where that is less than all of it.
         """
 
         def make(rows: Tensor, numbers: Tensor) -> Tensor:
             return self._without(rows, numbers // count, masks(rows, numbers % count))
 
-        return Variants(self.inputs, count * len(self.fills), make)
+        def parts(rows: Tensor, numbers: Tensor, crop: Crop) -> Tensor:
+            inputs = crop.of(self.inputs[row] for row in rows)
+            fills = zip(numbers // count, rows % self.fills.shape[1], strict=True)
+            values = crop.of(self.fills[place] for place in fills)
+            return self._hide(inputs, crop.of(masks(rows, numbers % count)), values)
+
+        return Variants(
+            self.inputs,
+            count * len(self.fills),
+            make,
+            boxes=None if boxes is None else boxes.repeat(len(self.fills), 1),
+            parts=parts if self.baseline.is_local else None,
+        )
 
     def averaged(self, scores: Tensor) -> Tensor:
         """Scores of `variants` (fills · count, B) over the fills: (count, B)."""
@@ -41,6 +54,9 @@ class Absence:
         else:
             inputs = self.inputs[rows]
         values = self.fills[0].expand_as(inputs) if self.fills.shape[:2] == (1, 1) else self.fills[fill, rows]
+        return self._hide(inputs, masks, values)
+
+    def _hide(self, inputs: Tensor, masks: Tensor, values: Tensor) -> Tensor:
         if masks.dtype == torch.bool:
             return self.baseline.hide(inputs, masks, values)
         return torch.lerp(values, inputs, masks[:, None] if masks.ndim == inputs.ndim - 1 else masks)

@@ -31,6 +31,11 @@ class Baseline(ABC):
         """Inputs (m, …) with the elements under `hidden` (m, …), bool, taken from `values` (m, …)."""
         return torch.where(_over_channels(hidden, inputs), values, inputs)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether hidden elements are filled without a look at those around them."""
+        return type(self).hide is Baseline.hide
+
 
 @dataclass(frozen=True)
 class Zeros(Baseline):

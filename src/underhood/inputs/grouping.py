@@ -24,6 +24,16 @@ class Grouping(ABC):
     def masks(self, groups: Tensor) -> Tensor:
         """Which places belong to each of these groups (m,): (m, *shape), bool."""
 
+    @cached_property
+    def boxes(self) -> Tensor:
+        """The box around each group of a picture's places, (count, 4): top, left, height, width."""
+        found = []
+        for groups in torch.arange(self.count).split(64):
+            masks = self.masks(groups)
+            spans = [_span(masks.any(other)) for other in (2, 1)]  # along the other axis
+            found.append(torch.stack([*(first for first, _ in spans), *(length for _, length in spans)], 1))
+        return torch.cat(found)
+
     def spread(self, values: Tensor) -> Tensor:
         """One value per group (n, B) back on the places, (B, *shape).
 
@@ -113,6 +123,12 @@ def _starts(length: int, size: int, stride: int) -> Tensor:
     last = max(length - size, 0)
     starts = list(range(0, last + 1, stride))
     return torch.tensor(starts if starts[-1] == last else [*starts, last])
+
+
+def _span(covered: Tensor) -> tuple[Tensor, Tensor]:
+    """First place and length of what is covered, (m, L) bool, from its first to its last place."""
+    first, last = covered.int().argmax(1), covered.shape[1] - 1 - covered.flip(1).int().argmax(1)
+    return first, last + 1 - first
 
 
 def _only(axis: int, axes: int, length: int) -> list[int]:

@@ -66,11 +66,12 @@ class Occlusion(Method):
             masks[numbers == 0] = False
             return masks
 
-        scores = absence.averaged(run.scores(absence.variants(1 + groups.count, hidden)))  # (1 + groups, B)
-        values = groups.spread(scores[0] - scores[1:])
+        variants = absence.variants(1 + groups.count, hidden, _boxes(groups))
+        scores = absence.averaged(run.scores(variants))  # (1 + groups, B)
+        values, log = groups.spread(scores[0] - scores[1:]), run.engine.log
         return Attribution(
             values,
-            diagnostics=[{**_about(groups), "precision": run.engine.log.precision}] * len(run),
+            diagnostics=[{**_about(groups), "precision": log.precision, "work": log.work}] * len(run),
             no_signal=_judged(values, scores),
         )
 
@@ -82,6 +83,11 @@ class Occlusion(Method):
             return elements(shape)
         size = min(self.size or max(1, min(shape) // 7), *shape)
         return Windows(shape, size, min(self.stride or max(1, size // 4), size))
+
+
+def _boxes(groups: Grouping) -> Tensor | None:
+    """Where hidden pictures differ from the input; the input itself, nowhere, is put into the first box."""
+    return torch.cat((groups.boxes[:1], groups.boxes)) if len(groups.shape) == 2 else None
 
 
 def _about(groups: Grouping) -> dict[str, int]:

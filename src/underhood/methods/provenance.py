@@ -38,6 +38,7 @@ def provenance(model: Model, engine: Engine, watch: Stopwatch, notes: list[str])
         "device": str(engine.device),
         "precision": engine.log.precision,
         "forward_passes": engine.log.forward,
+        "partial_passes": engine.log.partial,
         "backward_passes": engine.log.backward,
         "seconds": watch.seconds,
         "cpu_seconds": watch.cpu_seconds,

@@ -14,7 +14,14 @@ from underhood.methods.explanation import Explanation
 from underhood.reports import encode, words
 
 MANY_BARS = 40  # a longer row of values is cut to its largest
-PER_MAP = ("notes", "forward_passes", "backward_passes", "seconds", "cpu_seconds")  # of provenance
+PER_MAP = (
+    "notes",
+    "forward_passes",
+    "partial_passes",
+    "backward_passes",
+    "seconds",
+    "cpu_seconds",
+)  # of provenance
 NO_SIGNAL_AT_ALL = "every value is zero"
 
 
