@@ -6,7 +6,7 @@ from underhood.engine.intercept import PlainRules, Rules
 from underhood.engine.ops import Op
 from underhood.engine.passes import Gradients
 from underhood.engine.predict import predict
-from underhood.engine.reduce import Moments, WeightedSum
+from underhood.engine.reduce import Moments, PathSum, WeightedSum
 from underhood.engine.run import Run
 from underhood.engine.settings import Settings
 from underhood.engine.tokens import patch_tokens
@@ -19,6 +19,7 @@ __all__ = [
     "Gradients",
     "Moments",
     "Op",
+    "PathSum",
     "PlainRules",
     "Rules",
     "Run",

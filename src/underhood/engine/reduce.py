@@ -35,6 +35,30 @@ class WeightedSum:
             self.total.index_add_(0, rows, weighted)
 
 
+class PathSum:
+    """∫ g ∘ dz along a path for each of B inputs, from the gradients and places of its points in order.
+
+    Values are (m, 2, …), g and z. By the trapezoid rule, Σ_k (g_k + g_(k+1))/2 ∘ (z_(k+1) − z_k), which is
+    exact where g is constant, whichever way the path takes. `total` is (B, …).
+    """
+
+    done = False
+
+    def __init__(self, inputs: int):
+        self.total = torch.empty(0)
+        self._inputs = inputs
+        self._last: dict[int, Tensor] = {}
+
+    def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None:  # noqa: ARG002 - in order
+        if not self.total.numel():
+            self.total = torch.zeros(self._inputs, *values.shape[2:])
+        for row, now in zip(rows.tolist(), values, strict=True):
+            if row in self._last:
+                before = self._last[row]
+                self.total[row].addcmul_(before[0] + now[0], now[1] - before[1], value=0.5)
+            self._last[row] = now
+
+
 EVERY = 4  # groups between two looks at the error
 
 

@@ -11,6 +11,7 @@ from underhood.engine.intercept import Rules
 from underhood.engine.passes import Gradients
 from underhood.engine.reduce import Reduce
 from underhood.engine.settings import Precision
+from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.inputs.variants import Variants
 from underhood.models import Target
 
@@ -117,6 +118,27 @@ class Run:
         for row in torch.arange(len(self)).split(1):
             engine = self.engine.part(int(row), len(self))
             yield Run(engine, self.inputs[row], self.target.rows(row), self.outputs[row])
+
+    def walk(self, start: Tensor, steps: int, move: Callable[[Tensor, Tensor, int], Tensor]) -> None:
+        """From `start` (B, …) on, points = move(points, ∂S/∂points, step): each needs the one before."""
+        settings, quiet, points = self.engine.settings, self.engine.quiet(), start
+        for step in range(steps):
+            points = move(points, self._gradients_at(quiet, points), step)
+            if settings.progress:
+                settings.progress((step + 1) * len(self), steps * len(self))
+
+    def _gradients_at(self, engine: Engine, points: Tensor) -> Tensor:
+        found = engine.gradients(points, self.target)
+        assert found is not None
+        return found.gradients[0]
+
+    def baselines(self, baseline: BaselineLike) -> Tensor:
+        """What stands for an absent input, (n, B, …)."""
+        return as_whole(baseline).values(self.inputs, self.engine.model.preprocess, self.seed)
+
+    def selected(self, rows: Tensor) -> "Run":
+        """The same question of some of the inputs."""
+        return Run(self.engine, self.inputs[rows], self.target.rows(rows))
 
     def zeros(self) -> Tensor:
         return torch.zeros_like(self.inputs)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BASELINE, NOISE, COALITIONS, PERMUTATIONS, MASKS = range(5)  # streams: one for each purpose
+BASELINE, NOISE, COALITIONS, PERMUTATIONS, MASKS, PATH = range(6)  # streams: one for each purpose
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

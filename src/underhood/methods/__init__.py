@@ -2,12 +2,15 @@
 
 from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
+from underhood.methods.blur_ig import BlurIG
 from underhood.methods.card import QUESTIONS, Card
 from underhood.methods.deeplift import DeepLIFT, DeepSHAP
+from underhood.methods.expected_gradients import ExpectedGradients
 from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
+from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
 from underhood.methods.method import Attribution, Method
@@ -23,15 +26,18 @@ __all__ = [
     "AttentionRelevance",
     "AttentionRollout",
     "Attribution",
+    "BlurIG",
     "Card",
     "Deconvnet",
     "DeepLIFT",
     "DeepSHAP",
     "ExactShapley",
+    "ExpectedGradients",
     "Explanation",
     "Explanations",
     "GradCAM",
     "GuidedBackprop",
+    "GuidedIG",
     "InputXGradient",
     "IntegratedGradients",
     "KernelSHAP",

@@ -16,10 +16,13 @@ from underhood.inputs import gather
 from underhood.inputs.gather import displayed
 from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
+from underhood.methods.blur_ig import BlurIG
 from underhood.methods.deeplift import DeepLIFT, DeepSHAP
+from underhood.methods.expected_gradients import ExpectedGradients
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
+from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
 from underhood.methods.method import Attribution, Method
@@ -37,6 +40,9 @@ METHODS: tuple[type[Method], ...] = (
     SmoothGrad,
     InputXGradient,
     IntegratedGradients,
+    ExpectedGradients,
+    BlurIG,
+    GuidedIG,
     GradCAM,
     Occlusion,
     DeepLIFT,

@@ -10,7 +10,6 @@ misses is the completeness gap. Several baselines are averaged.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +19,8 @@ from underhood.inputs import Variants
 from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.inputs.variants import broadcast_as
 from underhood.methods.card import Card
-from underhood.methods.method import Attribution, Method, zero_maps
+from underhood.methods.method import Attribution, Method
+from underhood.methods.paths import completeness, each_baseline, gauss_legendre, incomplete
 
 
 @dataclass(frozen=True)
@@ -52,31 +52,21 @@ class IntegratedGradients(Method):
         return CARD
 
     def attribute(self, run: Run) -> Attribution:
-        baselines = as_whole(self.baseline).values(
-            run.inputs, run.engine.model.preprocess, run.seed
-        )  # (n, B, …)
-        at_baselines = run.scores(_each(run.inputs, baselines), precision="float32")  # (n, B)
+        baselines = run.baselines(self.baseline)  # (n, B, …)
+        at_baselines = run.scores(each_baseline(run.inputs, baselines), precision="float32")  # (n, B)
         difference = run.score - at_baselines.mean(0)  # (B,)
         values = self._integrated(run, baselines, self.steps)
         steps = torch.full((len(run),), self.steps)
         while len(rows := self._unfinished(values, difference, steps)):
             steps[rows] *= 2
-            part = Run(run.engine, run.inputs[rows], run.target.rows(rows))
-            values[rows] = self._integrated(part, baselines[:, rows], int(steps[rows[0]]))
-        gap = values.flatten(1).sum(1) - difference
+            values[rows] = self._integrated(run.selected(rows), baselines[:, rows], int(steps[rows[0]]))
         return Attribution(
             values,
             diagnostics=[
-                {
-                    "completeness_gap": float(g),
-                    "relative_gap": _relative(float(g), float(d)),
-                    "score_difference": float(d),
-                    "steps": int(s),
-                    "baselines": len(baselines),
-                }
-                for g, d, s in zip(gap, difference, steps, strict=True)
+                {**gap, "steps": n, "baselines": len(baselines)}
+                for gap, n in zip(completeness(values, difference), steps.tolist(), strict=True)
             ],
-            no_signal=_judged(values, gap),
+            no_signal=incomplete(values, difference),
         )
 
     def _integrated(self, run: Run, baselines: Tensor, steps: int) -> Tensor:
@@ -101,12 +91,6 @@ class IntegratedGradients(Method):
         return (short & (steps == fewest)).nonzero().flatten()
 
 
-def gauss_legendre(steps: int) -> tuple[Tensor, Tensor]:
-    """Points and weights on 0…1; the weights sum to 1."""
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    return torch.from_numpy((points + 1) / 2).float(), torch.from_numpy(weights / 2).float()
-
-
 def _line(baseline: Tensor, delta: Tensor, alpha: Tensor):  # type: ignore[no-untyped-def]
     def make(rows: Tensor, numbers: Tensor) -> Tensor:
         step = broadcast_as(alpha[numbers], delta)
@@ -115,22 +99,6 @@ def _line(baseline: Tensor, delta: Tensor, alpha: Tensor):  # type: ignore[no-un
         return torch.addcmul(baseline[rows], step, delta[rows])
 
     return make
-
-
-def _each(inputs: Tensor, baselines: Tensor) -> Variants:
-    return Variants(inputs, len(baselines), lambda rows, numbers: baselines[numbers, rows])
-
-
-def _relative(gap: float, difference: float) -> float | None:
-    return abs(gap / difference) if difference else None
-
-
-def _judged(values: Tensor, gap: Tensor) -> list[str | None]:
-    mass = values.flatten(1).abs().sum(1)
-    return [
-        zero or (f"the completeness gap ({g:.3g}) exceeds all the map holds" if abs(g) >= m else None)
-        for zero, g, m in zip(zero_maps(values), gap.tolist(), mass.tolist(), strict=True)
-    ]
 
 
 CARD = Card(

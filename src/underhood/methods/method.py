@@ -16,6 +16,8 @@ from underhood.methods.explanation import Explanation, Explanations
 from underhood.models import Model
 from underhood.models.target import TargetLike
 
+NOISE_ALONE = "the mean does not rise above its noise; more copies (n) would help"
+
 
 @dataclass(frozen=True)
 class Attribution:
@@ -89,3 +91,17 @@ def zero_maps(values: Tensor) -> list[str | None]:
     """For each input: why a map that is zero everywhere says nothing."""
     flat = values.flatten(1).abs().amax(1)
     return [None if peak > 0 else "the map is zero everywhere" for peak in flat.tolist()]
+
+
+def lost_in_noise(means: Tensor, errors: Tensor) -> list[str | None]:
+    """For each input: why a mean map (…), of that standard error, says nothing."""
+    return [
+        zero or (None if _stands_out(mean, error) else NOISE_ALONE)
+        for zero, mean, error in zip(zero_maps(means), means, errors, strict=True)
+    ]
+
+
+def _stands_out(mean: Tensor, error: Tensor) -> bool:
+    """Of many elements some exceed 3 standard errors by chance, so the map as a whole has to stand out
+    too: where there is noise alone, mean² adds up to error²."""
+    return bool((mean.abs() > 3 * error).any() and mean.square().sum() > 1.1 * error.square().sum())

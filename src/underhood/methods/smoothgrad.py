@@ -20,7 +20,7 @@ from underhood.inputs import Variants
 from underhood.inputs.random import NOISE, normal
 from underhood.inputs.variants import broadcast_as
 from underhood.methods.card import Card
-from underhood.methods.method import Attribution, Method
+from underhood.methods.method import Attribution, Method, lost_in_noise
 from underhood.methods.saliency import Saliency
 
 Kind = Literal["mean", "squared", "variance"]
@@ -80,7 +80,7 @@ class SmoothGrad(Method):
                 for n, e in zip(moments.groups, moments.relative_error(), strict=True)
             ],
             reduction="sum" if self.card.signed else "max",
-            no_signal=[self._judged(v, e) for v, e in zip(moments.mean, error, strict=True)],
+            no_signal=lost_in_noise(moments.mean, error),
             arrays={"standard_error": error},
         )
 
@@ -104,14 +104,6 @@ class SmoothGrad(Method):
     def _noise(self, run: Run, pair: int) -> Tensor:
         """The same for every input, so that a batch equals its inputs one by one."""
         return normal(tuple(run.inputs.shape[1:]), run.seed, NOISE, pair)
-
-    def _judged(self, mean: Tensor, error: Tensor) -> str | None:
-        if not mean.abs().max() > 0:
-            return "the map is zero everywhere"
-        # Of many elements some exceed 3 standard errors by chance, so the map as a whole has to stand out
-        # too: where there is noise alone, mean² adds up to error².
-        stands_out = (mean.abs() > 3 * error).any() and mean.square().sum() > 1.1 * error.square().sum()
-        return None if stands_out else "the mean does not rise above its noise; more copies (n) would help"
 
 
 CARD = Card(
