@@ -16,6 +16,7 @@ METHODS: dict[str, uh.Method] = {
     "input_x_gradient": uh.InputXGradient(),
     "integrated_gradients": uh.IntegratedGradients(steps=4),
     "gradcam": uh.GradCAM(),
+    "eigencam": uh.EigenCAM(),
     "occlusion": uh.Occlusion(size=8, stride=8),
     "deeplift": uh.DeepLIFT(),
     "deepshap": uh.DeepSHAP(),

@@ -26,6 +26,17 @@ VARIANTS: list[uh.Method] = [
     uh.IntegratedGradients(steps=8),
     uh.GradCAM("layer3"),
     uh.GradCAM("layer3", relu=False),
+    uh.GradCAMPlusPlus("layer3"),
+    uh.GradCAMPlusPlus("conv1", relu=False),
+    uh.XGradCAM("layer3"),
+    uh.XGradCAM("layer3", relu=False),
+    uh.HiResCAM("layer3"),
+    uh.HiResCAM("layer3", relu=False),
+    uh.LayerCAM("layer3"),
+    uh.EigenCAM("layer3"),
+    uh.EigenCAM("conv1", relu=False),
+    uh.EigenGradCAM("layer3"),
+    uh.EigenGradCAM("layer3", relu=False),
     uh.Occlusion(size=16, stride=16),
     uh.DeepLIFT(),
     uh.DeepSHAP(),
@@ -48,7 +59,7 @@ def test_every_card_is_complete(method: uh.Method) -> None:
     assert card.question in QUESTIONS
     assert card.answers.endswith(".")
     assert card.misleads.endswith(".")
-    assert "arXiv:" in card.source
+    assert "arXiv:" in card.source or "doi:" in card.source
 
 
 def test_every_question_has_its_words() -> None:

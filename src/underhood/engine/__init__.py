@@ -7,7 +7,7 @@ from underhood.engine.ops import Op
 from underhood.engine.passes import Gradients
 from underhood.engine.predict import predict
 from underhood.engine.reduce import Moments, PathSum, WeightedSum
-from underhood.engine.run import Run
+from underhood.engine.run import Run, Shared
 from underhood.engine.settings import Settings
 from underhood.engine.tokens import patch_tokens
 from underhood.engine.trace import grad_cam_layer, trace
@@ -24,6 +24,7 @@ __all__ = [
     "Rules",
     "Run",
     "Settings",
+    "Shared",
     "WeightedSum",
     "grad_cam_layer",
     "patch_tokens",

@@ -140,6 +140,16 @@ class Engine:
         parts = list(self._over(inputs, Footprint.forward, self.form, step))
         return {name: torch.cat([part[name] for part in parts]) for name in layers}
 
+    def read(self, inputs: Inputs, layers: Sequence[str]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The model's scores (n, C), and the outputs (n, …) of named layers, in one pass."""
+
+        def step(module: nn.Module, x: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+            return passes.read(module, x, layers, self.log)
+
+        parts = list(self._over(inputs, Footprint.forward, self.form, step))
+        outputs, *found = (_cat(group) for group in zip(*parts, strict=True))
+        return outputs, tuple(found)
+
     def map(self, variants: Variants, function: Callable[[Tensor, Tensor], Tensor], reduce: Reduce) -> None:
         """Feed `function(tensors, rows)` of each micro-batch to `reduce`; it may use the engine itself."""
 
@@ -248,19 +258,18 @@ def _measured(module: nn.Module, example: Tensor) -> Footprint:
 
 
 def _joined(parts: Sequence[Gradients]) -> Gradients:
-    def cat(tensors: Sequence[Tensor]) -> Tensor:
-        return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
-
     there = [p.reference_score for p in parts if p.reference_score is not None]
     return Gradients(
-        tuple(cat(group) for group in zip(*(p.gradients for p in parts), strict=True)),
-        tuple(cat(group) for group in zip(*(p.activations for p in parts), strict=True)),
-        cat([p.score for p in parts]),
-        cat([p.outputs for p in parts]),
-        {name: cat([p.totals[name] for p in parts]) for name in parts[0].totals},
+        tuple(_cat(group) for group in zip(*(p.gradients for p in parts), strict=True)),
+        tuple(_cat(group) for group in zip(*(p.activations for p in parts), strict=True)),
+        _cat([p.score for p in parts]),
+        _cat([p.outputs for p in parts]),
+        {name: _cat([p.totals[name] for p in parts]) for name in parts[0].totals},
         parts[0].path,
-        tuple(cat(group) for group in zip(*(p.change for p in parts), strict=True)),
-        cat(there)
-        if (there := [p.reference_score for p in parts if p.reference_score is not None])
-        else None,
+        tuple(_cat(group) for group in zip(*(p.change for p in parts), strict=True)),
+        _cat(there) if there else None,
     )
+
+
+def _cat(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))

@@ -1,7 +1,7 @@
 """One pass through a network, forward or backward, and what can go wrong in it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,11 @@ class Gradients:
     change: tuple[Tensor, ...] = ()  # (n, …) each
     reference_score: Tensor | None = None  # (n,)
 
+    def of(self, layers: Sequence[int]) -> "Gradients":
+        """The same pass, of some of its layers."""
+        gradients, activations = zip(*((self.gradients[i], self.activations[i]) for i in layers), strict=True)
+        return replace(self, gradients=gradients, activations=activations)
+
 
 def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
     """The network's scores (m, C), finite, float32."""
@@ -97,6 +102,14 @@ def capture(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> di
         except StopForward:
             log.forward += len(x)
     return {name: plain(taps[name]) for name in layers}
+
+
+def read(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> tuple[Tensor, ...]:
+    """The network's scores (m, C), then the outputs of named layers."""
+    taps = Taps(layers)
+    with torch.inference_mode(), taps.on(module):
+        outputs = forward(module, x, log)
+    return plain(outputs), *(plain(taps[name]) for name in layers)
 
 
 def differentiate(  # noqa: PLR0917

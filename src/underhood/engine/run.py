@@ -1,6 +1,7 @@
 """`Run`: inputs and the one question asked of them; what several steps of a method share."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,17 +17,42 @@ from underhood.inputs.variants import Variants
 from underhood.models import Target
 
 
+@dataclass
+class Shared:
+    """What is found once for inputs and target, whichever of the methods of a call asks for it first.
+
+    Of passes at layers only the last is kept, so that it takes no more memory than one method does.
+    """
+
+    outputs: Tensor | None = None  # (B, C)
+    score: Tensor | None = None  # (B,)
+    at_inputs: Gradients | None = None
+    at_layers: tuple[tuple[str, ...], Gradients] | None = None
+
+    def gradients(self, at: tuple[str, ...]) -> Gradients | None:
+        """Gradients that are known, at layers or (for none) at the inputs."""
+        if not at:
+            return self.at_inputs
+        known, found = self.at_layers or ((), None)
+        return found.of([known.index(name) for name in at]) if found and set(at) <= set(known) else None
+
+    def keep(self, at: tuple[str, ...], found: Gradients) -> None:
+        if at:
+            self.at_layers = at, found
+        else:
+            self.at_inputs = found
+
+
 class Run:
-    """A model's inputs (B, …) with a target; predictions are found once and shared.
+    """A model's inputs (B, …) with a target; what is found about them is shared.
 
     A target such as "the predicted class" is settled on the inputs themselves, so that variants of them
     are asked about the same class.
     """
 
-    def __init__(self, engine: Engine, inputs: Tensor, target: Target, outputs: Tensor | None = None):
+    def __init__(self, engine: Engine, inputs: Tensor, target: Target, shared: Shared | None = None):
         self.engine, self.inputs = engine, inputs
-        self._target, self._outputs = target.for_inputs(len(inputs)), outputs
-        self._score: Tensor | None = None
+        self._target, self._shared = target.for_inputs(len(inputs)), shared or Shared()
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -38,9 +64,9 @@ class Run:
     @property
     def outputs(self) -> Tensor:
         """The model's scores (B, C)."""
-        if self._outputs is None:
-            self._outputs = self.engine.outputs(self.inputs)
-        return self._outputs
+        if self._shared.outputs is None:
+            self._shared.outputs = self.engine.outputs(self.inputs)
+        return self._shared.outputs
 
     @property
     def target(self) -> Target:
@@ -50,26 +76,40 @@ class Run:
     @property
     def score(self) -> Tensor:
         """S(x), (B,)."""
-        if self._score is None:
+        if self._shared.score is None:
             target = self.target
             inside = target.layer is not None
-            self._score = (
+            self._shared.score = (
                 self.engine.scores(self.inputs, target, precision="float32")
                 if inside
                 else target.score(self.outputs)
             )
-        return self._score
+        return self._shared.score
 
     def gradients(
         self, at: Sequence[str] = (), rules: Rules | None = None, reference: Variants | None = None
     ) -> Gradients:
         """∂S/∂x, or A and ∂S/∂A of layers, or what rules make of them; and the predictions."""
-        # The pass itself can settle what is predicted, but not for the reference inputs.
-        settled = self._outputs is not None or (reference is not None and not self._target.is_fixed)
-        target = self.target if settled else self._target
-        found = self.engine.gradients(self.inputs, target, at=at, rules=rules, reference=reference)
-        assert found is not None
-        self._outputs, self._score = found.outputs, found.score
+        found = None if rules else self._shared.gradients(tuple(at))
+        if found is None:
+            # The pass itself can settle what is predicted, but not for the reference inputs.
+            settled = self._shared.outputs is not None or (
+                reference is not None and not self._target.is_fixed
+            )
+            target = self.target if settled else self._target
+            found = self.engine.gradients(self.inputs, target, at=at, rules=rules, reference=reference)
+            assert found is not None
+            self._shared.outputs, self._shared.score = found.outputs, found.score
+            if rules is None:
+                self._shared.keep(tuple(at), found)
+        return found
+
+    def activations(self, at: Sequence[str]) -> tuple[Tensor, ...]:
+        """A of layers; where no pass has read them yet, one that also gives the predictions."""
+        known = self._shared.gradients(tuple(at))
+        if known:
+            return known.activations
+        self._shared.outputs, found = self.engine.read(self.inputs, at)
         return found
 
     def reduce_gradients(
@@ -89,8 +129,8 @@ class Run:
 
     def attentions(self, fold: Fold, *, gradients: bool = False) -> dict[str, Tensor]:
         """What `fold` makes of every layer's attention (with ∂S/∂A), micro-batch by micro-batch; (B, …)."""
-        target = self._target if self._outputs is None else self.target
-        found, self._score, self._outputs = self.engine.attentions(
+        target = self._target if self._shared.outputs is None else self.target
+        found, self._shared.score, self._shared.outputs = self.engine.attentions(
             self.inputs, target, fold, gradients=gradients
         )
         return found
@@ -117,7 +157,7 @@ class Run:
         """Each input on its own, for methods whose passes differ in number from input to input."""
         for row in torch.arange(len(self)).split(1):
             engine = self.engine.part(int(row), len(self))
-            yield Run(engine, self.inputs[row], self.target.rows(row), self.outputs[row])
+            yield Run(engine, self.inputs[row], self.target.rows(row), Shared(self.outputs[row]))
 
     def walk(self, start: Tensor, steps: int, move: Callable[[Tensor, Tensor, int], Tensor]) -> None:
         """From `start` (B, …) on, points = move(points, ∂S/∂points, step): each needs the one before."""

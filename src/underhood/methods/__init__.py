@@ -5,10 +5,11 @@ from underhood.methods.attention_relevance import AttentionRelevance
 from underhood.methods.blur_ig import BlurIG
 from underhood.methods.card import QUESTIONS, Card
 from underhood.methods.deeplift import DeepLIFT, DeepSHAP
+from underhood.methods.eigencam import EigenCAM, EigenGradCAM
 from underhood.methods.expected_gradients import ExpectedGradients
 from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
-from underhood.methods.gradcam import GradCAM
+from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
@@ -31,16 +32,21 @@ __all__ = [
     "Deconvnet",
     "DeepLIFT",
     "DeepSHAP",
+    "EigenCAM",
+    "EigenGradCAM",
     "ExactShapley",
     "ExpectedGradients",
     "Explanation",
     "Explanations",
     "GradCAM",
+    "GradCAMPlusPlus",
     "GuidedBackprop",
     "GuidedIG",
+    "HiResCAM",
     "InputXGradient",
     "IntegratedGradients",
     "KernelSHAP",
+    "LayerCAM",
     "Method",
     "Occlusion",
     "RawAttention",
@@ -48,6 +54,7 @@ __all__ = [
     "ShapleySampling",
     "SmoothGrad",
     "Subject",
+    "XGradCAM",
     "as_methods",
     "explain",
     "explain_each",

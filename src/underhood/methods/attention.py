@@ -13,8 +13,8 @@ from torch import Tensor
 
 from underhood.engine import Attention, Attentions, Run, patch_tokens
 from underhood.errors import BadModel, InvalidArgument, UnknownName
+from underhood.methods.cam import upsample
 from underhood.methods.card import Card
-from underhood.methods.gradcam import upsample
 from underhood.methods.method import Attribution, Method
 
 Fusion = Literal["mean", "max", "min"]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from underhood.engine import Engine, Run, Settings
+from underhood.engine import Engine, Run, Settings, Shared
 from underhood.errors import BadInput, BadModel, InvalidArgument, OutOfMemory, UnderhoodError, UnknownName
 from underhood.inputs import gather
 from underhood.inputs.gather import displayed
@@ -18,9 +18,10 @@ from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
 from underhood.methods.blur_ig import BlurIG
 from underhood.methods.deeplift import DeepLIFT, DeepSHAP
+from underhood.methods.eigencam import EigenCAM, EigenGradCAM
 from underhood.methods.expected_gradients import ExpectedGradients
 from underhood.methods.explanation import Explanation, Explanations, Subject
-from underhood.methods.gradcam import GradCAM
+from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
@@ -44,6 +45,12 @@ METHODS: tuple[type[Method], ...] = (
     BlurIG,
     GuidedIG,
     GradCAM,
+    GradCAMPlusPlus,
+    XGradCAM,
+    HiResCAM,
+    LayerCAM,
+    EigenCAM,
+    EigenGradCAM,
     Occlusion,
     DeepLIFT,
     DeepSHAP,
@@ -150,7 +157,7 @@ def explain_with(
     *,
     skip_unfit: bool = False,
 ) -> Explanations:
-    """Run methods that share the predictions.
+    """Run methods that share the predictions, and gradients where several need the same.
 
     skip_unfit: leave out, with a note, methods that the model has nothing for.
     """
@@ -158,13 +165,13 @@ def explain_with(
     gathered = gather(model, inputs)
     asked = as_target(target, tuple(model.labels) if model.labels else None)
     subjects = [_subject(model, name, x) for name, x in zip(gathered.names, gathered.tensor, strict=True)]
-    outputs: Tensor | None = None
+    shared = Shared()
     found: dict[str, list[Explanation]] = {}
     unfit: BadModel | None = None
     left_out: list[str] = []
     for method in methods:
         watch, engine = Stopwatch(), Engine(model, settings)
-        run = Run(engine, gathered.tensor, asked, outputs)
+        run = Run(engine, gathered.tensor, asked, shared)
         try:
             with torch.autocast("cpu", enabled=False):  # the caller's may be on
                 attribution = method.attribute(run)
@@ -174,7 +181,6 @@ def explain_with(
             unfit = error
             left_out.append(f"{method.card.name} was left out: {error}")
             continue
-        outputs = run.outputs
         made = partial(provenance, model, engine, watch, left_out)
         found[method.key] = list(_explanations(method, attribution, run, subjects, made))
     if unfit and not found:  # what even the last, the least demanding method could not do

@@ -1,114 +1,120 @@
-"""Grad-CAM (Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks").
+"""Class activation maps of a layer's channels A_k and the target's gradient there, g_k = ∂S/∂A_k.
 
-A layer's channels A_k, weighted by the target's gradient averaged over places (eq. 1-2),
+Each is a function of (A, g), before its last ReLU; i, j run over the layer's h × w places:
 
-    w_k = 1/(h w) Σ_ij ∂S/∂A_k(i, j),      L = ReLU(Σ_k w_k A_k),
+    Grad-CAM (Selvaraju et al. 2017, eq. 1-2)        Σ_k w_k A_k,      w_k = 1/(h w) Σ_ij g_k
+    Grad-CAM++ (Chattopadhay et al. 2018, eq. 19)    Σ_k w_k A_k,      w_k = Σ_ij α_k ReLU(g_k),
+                                                     α_k = g_k² / (2 g_k² + g_k³ Σ_ab A_k)
+    XGrad-CAM (Fu et al. 2020, eq. 9)                Σ_k w_k A_k,      w_k = Σ_ij g_k A_k / Σ_ij A_k
+    HiResCAM (Draelos & Carin 2020, eq. 5)           Σ_k g_k A_k
+    LayerCAM (Jiang et al. 2021, eq. 6)              Σ_k ReLU(g_k) A_k
 
-upsampled to the input bilinearly (corners not aligned).
+Those that one call asks for at the same layers share one forward and one backward pass.
 """
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from underhood.engine import Run, grad_cam_layer
-from underhood.errors import BadModel, InvalidArgument
+from underhood.engine import Run
+from underhood.methods.cam import CAM, Map, grids
 from underhood.methods.card import Card
-from underhood.methods.method import Attribution, Method, zero_maps
-from underhood.models.layers import as_grid, kind_of
 
 
 @dataclass(frozen=True)
-class GradCAM(Method):
+class GradientCAM(CAM):
+    """Base of the maps that are a function of a layer's activations and gradients; fields as in `CAM`."""
+
+    @abstractmethod
+    def join(self, a: Tensor, g: Tensor) -> Tensor:
+        """(B, h, w) from A and g, (B, K, h, w)."""
+
+    def maps(self, run: Run, layers: Sequence[str]) -> Iterator[Map]:
+        found = run.gradients(at=layers)
+        for name, activation, gradient in zip(layers, found.activations, found.gradients, strict=True):
+            a, g = grids(name, run.inputs, activation, gradient)
+            yield Map(self.join(a, g), activation, reached=g.flatten(1).any(1))
+
+
+@dataclass(frozen=True)
+class GradCAM(GradientCAM):
     """ReLU of a layer's channels weighted by their mean gradient; in units of the score, not summing to it.
 
-    layer: a convolutional or token layer; None takes the default for the architecture, which the result
-           names; several are averaged, each map divided by its largest magnitude.
-    relu:  False keeps what speaks against the target, with its sign.
-
-    The map before upsampling is kept in `arrays`, under the layer's name.
+    layer, relu: see `CAM`.
     """
-
-    layer: str | Sequence[str] | None = None
-    relu: bool = True
 
     key = "gradcam"
 
-    @property
-    def card(self) -> Card:
-        return replace(CARD, signed=not self.relu)
-
-    def attribute(self, run: Run) -> Attribution:
-        layers, reason = self._layers(run)
-        found = run.gradients(at=layers)
-        size = tuple(run.inputs.shape[-2:])
-        parts = zip(layers, found.activations, found.gradients, strict=True)
-        maps, reached = zip(*(self._map(*part, run.inputs) for part in parts), strict=True)  # (B, h, w)
-        coarsest = min(maps, key=lambda m: m[0].numel())
-        values = _joined([upsample(m, size) for m in maps])
-        return Attribution(
-            values,
-            diagnostics=[
-                {
-                    "layer": ", ".join(layers),
-                    "layer_reason": reason,
-                    "layer_is_nonnegative": all(bool(a[i].min() >= 0) for a in found.activations),
-                }
-                for i in range(len(run))
-            ],
-            grid=(coarsest.shape[1], coarsest.shape[2]),
-            no_signal=[self._judged(*pair) for pair in zip(zero_maps(values), sum(reached) > 0, strict=True)],
-            arrays=dict(zip(layers, maps, strict=True)),
-        )
-
-    def __post_init__(self) -> None:
-        if self.layer is not None and not self.layer:
-            raise InvalidArgument("Grad-CAM needs at least one layer, or None for the default.")
-
-    def _layers(self, run: Run) -> tuple[list[str], str]:
-        if self.layer is None:
-            chosen = grad_cam_layer(run.engine, run.inputs[0])
-            return [chosen.name], chosen.reason
-        return [self.layer] if isinstance(self.layer, str) else list(self.layer), "chosen by the user"
-
-    def _map(self, name: str, activation: Tensor, gradient: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The map (B, h, w), and whether any of its places reaches the score, (B,)."""
-        kind = kind_of(activation, inputs.shape)
-        if kind in ("vector", "other"):
-            raise BadModel(
-                f"Layer '{name}' gives shape {tuple(activation.shape[1:])} for each input, which has no "
-                "place in the picture; choose a convolutional or token layer."
-            )
-        a, g = (as_grid(tensor, inputs.shape, kind) for tensor in (activation, gradient))
-        weights = g.mean((2, 3))  # (B, K)
-        cam = torch.einsum("bk,bkhw->bhw", weights, a)
-        return cam.relu() if self.relu else cam, g.flatten(1).any(1)
-
-    def _judged(self, zero: str | None, reached: Tensor) -> str | None:
-        if zero and not reached:
-            return "the target's score does not depend on the places of this layer; choose an earlier one"
-        if zero and self.relu:
-            return "nothing in this layer speaks for the target (the map before its ReLU is negative)"
-        return zero
+    def join(self, a: Tensor, g: Tensor) -> Tensor:
+        return weighted(g.mean((2, 3)), a)
 
 
-def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(B, h, w) to (B, H, W), bilinear, corners not aligned."""
-    up = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)
-    return up.squeeze(1)
+@dataclass(frozen=True)
+class GradCAMPlusPlus(GradientCAM):
+    """Channels weighted by their positive gradients, α making several objects of a class count alike.
+
+    α is the paper's for a score that goes through an exponential, whose factor exp(S) all places share
+    and which is left out. It takes the layer to be non-negative, and by the exponential the map's shape
+    depends on how large the scores are, as in the paper; on the scale of the layer it does not depend.
+    """
+
+    key = "gradcam_plus_plus"
+
+    def join(self, a: Tensor, g: Tensor) -> Tensor:
+        alpha = ratio(torch.ones_like(g), 2 + g * a.sum((2, 3), keepdim=True))  # g² cancelled
+        return weighted((alpha * g.relu()).sum((2, 3)), a)
 
 
-def _joined(maps: Sequence[Tensor]) -> Tensor:
-    if len(maps) == 1:
-        return maps[0]
-    peaks = [m.flatten(1).abs().amax(1).clamp(min=1e-30)[:, None, None] for m in maps]
-    return torch.stack([m / peak for m, peak in zip(maps, peaks, strict=True)]).mean(0)
+@dataclass(frozen=True)
+class XGradCAM(GradientCAM):
+    """Channels weighted by their mean gradient where they are active; the map sums to Σ g A, as HiResCAM's.
+
+    A channel whose activations cancel (their sum is below a millionth of their magnitudes' sum) has no such
+    mean, and gets no weight.
+    """
+
+    key = "xgradcam"
+
+    def join(self, a: Tensor, g: Tensor) -> Tensor:
+        total, size = a.sum((2, 3)), a.abs().sum((2, 3))
+        total = total.where(total.abs() > 1e-6 * size, torch.zeros_like(total))
+        return weighted(ratio((g * a).sum((2, 3)), total), a)
 
 
-CARD = Card(
+@dataclass(frozen=True)
+class HiResCAM(GradientCAM):
+    """Each place's activations times its own gradients: 0 where the score does not depend on a place."""
+
+    key = "hirescam"
+
+    def join(self, a: Tensor, g: Tensor) -> Tensor:
+        return (g * a).sum(1)
+
+
+@dataclass(frozen=True)
+class LayerCAM(GradientCAM):
+    """Each place's activations times its own gradients where these are positive; for shallow layers too."""
+
+    key = "layercam"
+
+    def join(self, a: Tensor, g: Tensor) -> Tensor:
+        return (g.relu() * a).sum(1)
+
+
+def weighted(weights: Tensor, a: Tensor) -> Tensor:
+    """Σ_k w_k A_k: (B, K) and (B, K, h, w) to (B, h, w)."""
+    return torch.einsum("bk,bkhw->bhw", weights, a)
+
+
+def ratio(over: Tensor, under: Tensor) -> Tensor:
+    """Their quotient, 0 where it has no value."""
+    return torch.where(under == 0, torch.zeros_like(over), over / under.where(under != 0, 1))
+
+
+GradCAM.about = Card(
     name="Grad-CAM",
     question="focus",
     answers="From which regions the layer took evidence for the target.",
@@ -121,4 +127,43 @@ CARD = Card(
     needs="a layer with a spatial map or patch tokens",
     cost="1 forward + the backward above the layer",
     source="Selvaraju et al. 2017, arXiv:1610.02391",
+)
+
+GradCAMPlusPlus.about = replace(
+    GradCAM.about,
+    name="Grad-CAM++",
+    answers="From which regions the layer took evidence for the target, several of a kind alike.",
+    misleads="As coarse as its layer; it leaves out all gradients against the target, its weights come from "
+    "an exponential of the score that the model does not have, and they assume a layer after a ReLU.",
+    source="Chattopadhay et al. 2018, arXiv:1710.11063",
+)
+
+XGradCAM.about = replace(
+    GradCAM.about,
+    name="XGrad-CAM",
+    answers="From which regions the layer took evidence for the target, channels weighted where they are "
+    "active.",
+    misleads="As coarse as its layer; within a channel every active place counts alike, also where the score "
+    "does not depend on it, and channels whose activations cancel are left out.",
+    source="Fu et al. 2020, arXiv:2008.02312",
+)
+
+HiResCAM.about = replace(
+    GradCAM.about,
+    name="HiResCAM",
+    answers="How much each place of the layer adds to the score in a linear picture of what follows.",
+    misleads="As coarse as its layer; exact only where pooling and one linear layer follow, and it shows "
+    "where, not what.",
+    unit="score per layer position",
+    source="Draelos & Carin 2020, arXiv:2011.08891",
+)
+
+LayerCAM.about = replace(
+    GradCAM.about,
+    name="LayerCAM",
+    answers="Where the layer is active and more of it would raise the score.",
+    misleads="Leaves out all gradients against the target, so what speaks against it may light up as well; "
+    "in shallow layers it follows edges.",
+    unit="score per layer position",
+    source="Jiang et al. 2021, IEEE TIP 30, doi:10.1109/TIP.2021.3089943",
 )
