@@ -23,6 +23,7 @@ METHODS: dict[str, uh.Method] = {
     "integrated_gradients, tolerance": uh.IntegratedGradients(steps=2, tolerance=0.05, max_steps=16),
     "gradcam": uh.GradCAM(relu=False),
     "deeplift": uh.DeepLIFT(),
+    "reveal_cancel": uh.DeepLIFT(rule="reveal_cancel"),
     "deepshap": uh.DeepSHAP(),
     "kernel_shap": uh.KernelSHAP(n=40, grouping=9),
     "kernel_shap, error": uh.KernelSHAP(n=200, grouping=9, error=0.3),

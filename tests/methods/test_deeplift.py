@@ -228,6 +228,81 @@ def test_a_unit_inside_the_network_is_a_target() -> None:
         assert explanation.values.any()
 
 
+# --- RevealCancel
+
+RC = uh.DeepLIFT(rule="reveal_cancel")
+
+
+@pytest.mark.parametrize(
+    ("net", "x", "expected"),
+    [
+        (MIN(), row(1, 2), [0.5, 0.5]),  # the Shapley values, where Rescale gives [1, 0]
+        (MIN(), row(3, 1), [0.5, 0.5]),
+        (B2(), row(3, 1), [1.5, -0.5]),
+        (B3(), row(3, 1), [1.5, -0.5]),  # B2 written differently, where Rescale gives [2, -1]
+        (ML(), row(20, 50, 30), [78, 195, 117]),  # nothing lowers: the same as Rescale
+    ],
+    ids=["MIN", "MIN", "B2", "B3", "ML"],
+)
+def test_known_answers_of_reveal_cancel(net: nn.Module, x: Tensor, expected: list[float]) -> None:
+    assert torch.allclose(explained(RC, net, x, 0), row(*expected), rtol=1e-5, atol=1e-5)
+
+
+def reveal_cancel_by_hand(linear: nn.Linear, f: Any, out: Tensor, x: Tensor, x0: Tensor) -> Tensor:
+    """The paper's formulas, contribution by contribution."""
+    parts = linear.weight * (x - x0)[:, None]  # (m, units, inputs)
+    up, down, z0 = parts.clamp(min=0).sum(2), parts.clamp(max=0).sum(2), linear(x0)
+    raised = (f(z0 + up) - f(z0) + f(z0 + up + down) - f(z0 + down)) / 2
+    lowered = (f(z0 + down) - f(z0) + f(z0 + up + down) - f(z0 + up)) / 2
+    slopes = torch.where(parts > 0, (raised / up)[..., None], (lowered / down)[..., None])
+    return torch.einsum("mui,mui,u->mi", parts, slopes.nan_to_num(), out).detach()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**16), st.sampled_from([torch.relu, torch.tanh, F.gelu]))
+def test_reveal_cancel_is_the_papers_formula(seed: int, f: Any) -> None:
+    torch.manual_seed(seed)
+    linear, out = nn.Linear(5, 7), nn.Linear(7, 1)
+    x, x0 = torch.randn(3, 5), torch.randn(1, 5)
+    expected = reveal_cancel_by_hand(linear, f, out.weight[0], x, x0)
+
+    class Scaled(nn.Module):
+        """The same, with a normalisation between that turns some signs, and is undone."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.norm, self.out = linear, nn.BatchNorm1d(7, eps=0), out
+            sign = torch.tensor([1.0, -1, 1, -1, -1, 1, 2])
+            self.norm.weight.data, self.sign = sign, sign
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(f((self.norm(self.linear(x))[:, None] + 3 - 3).squeeze(1) / self.sign))
+
+    for net in (Of2(linear, f, out), Scaled()):
+        found = explained(uh.DeepLIFT(rule="reveal_cancel", baseline=x0), net, x, 0)
+        assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+class Of2(nn.Module):
+    def __init__(self, linear: nn.Linear, f: Any, out: nn.Linear):
+        super().__init__()
+        self.linear, self.f, self.out = linear, f, out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.f(self.linear(x)))
+
+
+@pytest.mark.parametrize("build", [Gnarly, Modern, *NETS.values()])
+def test_reveal_cancel_shares_out_the_change_too(build: Any) -> None:
+    torch.manual_seed(0)
+    net, x = build().eval(), pictures(2, 64)
+    rescale = explained(DL, net, x, [1, 2])
+    for explanation, other in zip(RC(net, x, [1, 2]), rescale, strict=True):
+        mass = float(abs(explanation.values).sum())
+        assert abs(explanation.diagnostics["completeness_gap"]) < 1e-5 * (1 + mass)
+        assert not np.allclose(explanation.values, other, atol=1e-3 * float(other.abs().max()))
+
+
 # --- DeepSHAP
 
 
@@ -299,7 +374,7 @@ def test_control_flow_on_data_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: uh.DeepLIFT(rule="linear"), "rule is rescale"),  # type: ignore[arg-type]
+        (lambda: uh.DeepLIFT(rule="linear"), "rule is rescale or reveal_cancel"),  # type: ignore[arg-type]
         (lambda: uh.DeepLIFT(baseline="inpaint"), "cannot stand for a whole input"),
         (lambda: uh.DeepSHAP(error=0), "above 0"),
     ],

@@ -20,15 +20,18 @@ from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.methods.card import Card
 from underhood.methods.method import Attribution, Method, zero_maps
 from underhood.methods.multipliers import Multipliers
+from underhood.methods.reveal_cancel import RevealCancel
 
-Rule = Literal["rescale"]
-RULES = {"rescale": Multipliers}
+Rule = Literal["rescale", "reveal_cancel"]
+RULES: dict[Rule, type[Multipliers]] = {"rescale": Multipliers, "reveal_cancel": RevealCancel}
 
 
 @dataclass(frozen=True)
 class DeepLIFT(Method):
     """What each element's difference from the baseline contributes; in units of the score.
 
+    rule:     of pointwise nonlinearities: "rescale", or "reveal_cancel", which keeps apart what raises and
+              what lowers their input, and costs about three times as much.
     baseline: x': a name, a number, a tensor of samples (n, …), or a `Baseline`; several are averaged.
     at:       a layer, whose activations the score's difference is shared among instead.
     """

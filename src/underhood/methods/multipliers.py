@@ -114,7 +114,7 @@ class Recorder(PlainRules):
 
 def is_linear(op: Op) -> bool:
     """Linear in all its inputs together, so that its gradient is its multiplier."""
-    if op.name in MOVES | SUMS:
+    if op.name in MOVES | SUMS or op.name == "neg":
         return True
     if len(op.inputs) > 1 or op.name not in LINEAR | PRODUCTS:
         return False
@@ -167,7 +167,7 @@ def slope_of(op: Op, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
         near = step.abs() <= torch.finfo(x.dtype).eps ** (1 / 3) * middle.abs().clamp(max=1)
     slope = (y - y0).div_(step)
     if near.any():
-        torch.where(near, _derivative(op, (x + x0) / 2), slope, out=slope)
+        torch.where(near, derivative(op, (x + x0) / 2), slope, out=slope)
     return slope
 
 
@@ -411,7 +411,7 @@ def _jacobian(op: Op, at: Sequence[Tensor], signals: Sequence[Tensor]) -> Sequen
         return torch.autograd.grad(ys, leaves, signals, materialize_grads=True)
 
 
-def _derivative(op: Op, at: Tensor) -> Tensor:
+def derivative(op: Op, at: Tensor) -> Tensor:
     (found,) = _jacobian(op, (at,), (torch.ones_like(at),))
     return found
 
@@ -441,7 +441,7 @@ def argument(op: Op, place: int, name: str, default: Any = None) -> Any:
 
 
 PIECEWISE_LINEAR = frozenset(
-    {"abs", "clamp", "clamp_max", "clamp_min", "hardshrink", "hardsigmoid", "hardtanh", "leaky_relu", "neg"}
+    {"abs", "clamp", "clamp_max", "clamp_min", "hardshrink", "hardsigmoid", "hardtanh", "leaky_relu"}
     | {"prelu", "relu", "relu6", "rrelu", "softshrink", "threshold"}
 )
 POINTS = 16  # of the quadrature for operations without a rule of their own
