@@ -25,6 +25,7 @@ METHODS: dict[str, uh.Method] = {
     "exact_shapley": uh.ExactShapley(grouping=4),
     "guided_backprop": uh.GuidedBackprop(),
     "deconvnet": uh.Deconvnet(),
+    "guided_gradcam": uh.GuidedGradCAM(),
 }
 
 

@@ -42,6 +42,7 @@ VARIANTS: list[uh.Method] = [
     uh.DeepSHAP(),
     uh.GuidedBackprop(),
     uh.Deconvnet(),
+    uh.GuidedGradCAM("layer3"),
     uh.KernelSHAP(n=40, grouping=9),
     uh.ShapleySampling(4, grouping=9),
     uh.ExactShapley(grouping=4),

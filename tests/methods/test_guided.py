@@ -182,3 +182,31 @@ def test_the_card_and_every_figure_warn(method: uh.Method, tmp_path: Any, monkey
 def test_a_start_that_is_none_is_refused() -> None:
     with pytest.raises(uh.UnderhoodError, match="start is auto, activation or gradient"):
         uh.Deconvnet(start="one")  # type: ignore[arg-type]
+
+
+def test_guided_grad_cam_is_guided_backprop_times_grad_cam() -> None:
+    x, targets = pictures(2, 64), [3, 7]
+    cam = explained(uh.GradCAM("layer3"), resnet18(), x, targets)
+    guided = explained(GUIDED, resnet18(), x, targets)
+    found = uh.GuidedGradCAM("layer3")(resnet18(), x, targets)
+    for i, explanation in enumerate(found):
+        assert torch.allclose(torch.from_numpy(explanation.values), guided[i] * cam[i], rtol=1e-3, atol=1e-9)
+        assert explanation.diagnostics["layer"] == "layer3"
+        assert explanation.diagnostics["rectifiers"] == 17
+        assert "randomisation test" in str(explanation.card.warning)
+
+
+@pytest.mark.filterwarnings("ignore:Setting backward hooks")
+def test_guided_grad_cam_equals_captums_where_every_rectifier_is_a_module() -> None:
+    captum = pytest.importorskip("captum.attr")
+    net, x = plain_net(), pictures(3)
+    peer = captum.GuidedGradCam(net, net[4]).attribute(
+        x.clone().requires_grad_(), target=[0, 3, 1], interpolate_mode="bilinear"
+    )
+    found = explained(uh.GuidedGradCAM("4"), net, x, [0, 3, 1])
+    assert torch.allclose(found, peer.detach(), rtol=1e-3, atol=1e-8)
+
+
+def test_guided_grad_cam_refuses_an_empty_layer() -> None:
+    with pytest.raises(uh.UnderhoodError, match="at least one layer"):
+        uh.GuidedGradCAM([])

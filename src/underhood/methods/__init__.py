@@ -11,6 +11,7 @@ from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
+from underhood.methods.guided_gradcam import GuidedGradCAM
 from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
@@ -41,6 +42,7 @@ __all__ = [
     "GradCAM",
     "GradCAMPlusPlus",
     "GuidedBackprop",
+    "GuidedGradCAM",
     "GuidedIG",
     "HiResCAM",
     "InputXGradient",

@@ -23,6 +23,7 @@ from underhood.methods.expected_gradients import ExpectedGradients
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
+from underhood.methods.guided_gradcam import GuidedGradCAM
 from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
@@ -56,6 +57,7 @@ METHODS: tuple[type[Method], ...] = (
     DeepSHAP,
     GuidedBackprop,
     Deconvnet,
+    GuidedGradCAM,
     KernelSHAP,
     ShapleySampling,
     ExactShapley,
