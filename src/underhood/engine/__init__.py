@@ -2,6 +2,7 @@
 
 from underhood.engine.attention import Attention, Attentions
 from underhood.engine.engine import Engine
+from underhood.engine.inside import Inside, gradient_and_activation, inside
 from underhood.engine.intercept import PlainRules, Rules
 from underhood.engine.ops import Op
 from underhood.engine.passes import Gradients
@@ -17,6 +18,7 @@ __all__ = [
     "Attentions",
     "Engine",
     "Gradients",
+    "Inside",
     "Moments",
     "Op",
     "PathSum",
@@ -27,6 +29,8 @@ __all__ = [
     "Shared",
     "WeightedSum",
     "grad_cam_layer",
+    "gradient_and_activation",
+    "inside",
     "patch_tokens",
     "predict",
     "trace",

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from underhood.errors import BadModel
 from underhood.inputs.variants import Variants
 from underhood.models import Class, Model, Target
 from underhood.models.seen import Seen
+
+if TYPE_CHECKING:
+    from underhood.engine.inside import Given
 
 PREDICTED = Class()
 Take = Callable[[Gradients, Tensor, Tensor], Tensor]  # of a micro-batch, rows, numbers
@@ -67,6 +70,15 @@ class Engine:
         found = partial_scores(self, inputs, target, form) if isinstance(inputs, Variants) else None
         return self._scores(inputs, target, form) if found is None else found
 
+    def scores_given(self, inputs: Variants, target: Target, given: "Given") -> Tensor:
+        """The target's score (n,) where `given` activations replace a layer's."""
+
+        def step(module: nn.Module, x: Tensor, rows: Tensor, numbers: Tensor) -> Tensor:
+            with given.on(module, rows, numbers, self.form):
+                return passes.score(module, x, target.rows(rows), self.log)
+
+        return torch.cat(list(self._over(inputs, Footprint.forward, self.form, step)))
+
     def gradients(
         self,
         inputs: Inputs,
@@ -77,11 +89,13 @@ class Engine:
         rules: Rules | None = None,
         reference: Variants | None = None,
         of: Take | None = None,
+        given: "Given | None" = None,
     ) -> Gradients | None:
         """Gradients of the score by the inputs, or by the layers `at`.
 
         rules:     of a modified backward pass; what comes back is then theirs rather than a gradient.
         reference: variants, numbered like the inputs, that such rules compare them with.
+        given:     activations that replace a layer's, in variants numbered like the inputs.
 
         With layers, no backward pass runs below the first of them and no graph is kept there. With
         `reduce`, input gradients, or what `of` takes of a micro-batch, go into it instead of being kept,
@@ -90,7 +104,8 @@ class Engine:
 
         def step(module: nn.Module, x: Tensor, rows: Tensor, numbers: Tensor) -> Gradients | None:
             other = self.form.ready(reference.make(rows, numbers)) if reference else None
-            found = passes.differentiate(module, x, target.rows(rows), at, self.log, rules, other)
+            with given.on(module, rows, numbers, self.form) if given else nullcontext():
+                found = passes.differentiate(module, x, target.rows(rows), at, self.log, rules, other)
             if reduce is None:
                 return found
             reduce.update(of(found, rows, numbers) if of else found.gradients[0], rows, numbers)

@@ -49,7 +49,7 @@ class Taps:
             if self.stop_after and self._complete():
                 raise StopForward
             # The copy keeps what was read safe from in-place operations further on.
-            return _replaced(output, tensor, kept.clone())
+            return replaced(output, tensor, kept.clone())
 
         return read
 
@@ -79,7 +79,7 @@ class Taps:
         return runs[(call or 1) - 1]
 
 
-def _replaced(output: Any, tensor: Tensor, by: Tensor) -> Any:
+def replaced(output: Any, tensor: Tensor, by: Tensor) -> Any:
     if isinstance(output, Tensor):
         return by
     items = [by if item is tensor else item for item in output]

@@ -24,6 +24,11 @@ NO_GRADIENT = (
     "as argmax or rounding); use a method that needs none, such as occlusion."
 )
 
+WHOLE_NUMBERS = (
+    "The inputs are whole numbers, such as token ids, in which nothing can be differentiated; name their "
+    "embedding layer, as in at='embeddings'."
+)
+
 
 @dataclass
 class Log:
@@ -126,6 +131,8 @@ def differentiate(  # noqa: PLR0917
     rules:     of a modified backward pass.
     reference: inputs like x that the rules compare x with.
     """
+    if not at and not x.is_floating_point():
+        raise NotDifferentiable(WHOLE_NUMBERS)
     rules = rules.fresh() if rules else None
     before = _recorded(module, reference, target, at, log, rules) if rules and reference is not None else None
     taps = _taps(target, at)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from underhood.errors import BadInput, InvalidArgument
 from underhood.inputs.images import as_picture, plain, read_picture
@@ -31,7 +31,8 @@ def gather(model: Model, inputs: Any) -> Gathered:
     """The network's inputs from a path, picture, array or tensor, or from a list of these.
 
     Tensors and float arrays are taken as preprocessed: (C, H, W) or (F,) is one input, (B, C, H, W) or
-    (B, F) several. Pictures, paths and uint8 arrays (H, W, 3) go through the model's preprocessing.
+    (B, F) several. Whole numbers are token ids where the model has an embedding. Pictures, paths and uint8
+    arrays (H, W, 3) go through the model's preprocessing.
     """
     if isinstance(inputs, Gathered):
         return inputs
@@ -40,10 +41,10 @@ def gather(model: Model, inputs: Any) -> Gathered:
     if isinstance(inputs, Tensor):
         single = inputs.ndim in (1, 3)
         batch = inputs[None] if single else inputs
-        return Gathered(_checked(batch), _numbered(len(batch)), single)
+        return Gathered(_checked(model, batch), _numbered(len(batch)), single)
     if isinstance(inputs, str | Path | Image.Image | np.ndarray):
         name, tensor = _one(model, inputs, 0)
-        return Gathered(_checked(tensor[None]), (name,), single=True)
+        return Gathered(_checked(model, tensor[None]), (name,), single=True)
     if not isinstance(inputs, Iterable):
         raise InvalidArgument(NO_INPUT.format(type(inputs).__name__))
     inputs = list(inputs)
@@ -57,7 +58,7 @@ def gather(model: Model, inputs: Any) -> Gathered:
             "one, or a preprocessing with a crop."
         )
     tensors = torch.stack([tensor for _, tensor in pairs])
-    return Gathered(_checked(tensors), tuple(name for name, _ in pairs), single=False)
+    return Gathered(_checked(model, tensors), tuple(name for name, _ in pairs), single=False)
 
 
 def displayed(model: Model, tensor: Tensor) -> NDArray[np.uint8] | None:
@@ -94,9 +95,11 @@ def _preprocessed(model: Model, picture: Image.Image) -> Tensor:
     return model.preprocess(picture)
 
 
-def _checked(tensor: Tensor) -> Tensor:
+def _checked(model: Model, tensor: Tensor) -> Tensor:
     if tensor.numel() == 0:
         raise BadInput(f"The input is empty: shape {tuple(tensor.shape)}.")
+    if not tensor.is_floating_point() and _looks_up(model.module):
+        return tensor.detach().to("cpu", torch.int64)
     if not tensor.is_floating_point():
         raise InvalidArgument(
             f"A tensor of {tensor.dtype} holds pixels or numbers, not network inputs; give a picture as a "
@@ -107,6 +110,11 @@ def _checked(tensor: Tensor) -> Tensor:
         raise BadInput("The input holds NaN or infinite values.")
     with torch.inference_mode(False):
         return plain.clone() if plain.is_inference() else plain
+
+
+def _looks_up(module: nn.Module) -> bool:
+    """Whether the network looks its inputs up in a table: then they are whole numbers, such as token ids."""
+    return any(isinstance(child, nn.Embedding | nn.EmbeddingBag) for child in module.modules())
 
 
 def _numbered(count: int) -> tuple[str, ...]:

@@ -9,20 +9,21 @@ which sums to S(x) - E S(x') in expectation. Draws come in antithetic pairs, α 
 the background is dealt out like cards, so that each of its samples comes about equally often.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from underhood.engine import Gradients, Moments, Run
+from underhood.engine import Gradients, Moments, Run, inside
 from underhood.errors import InvalidArgument
 from underhood.inputs import Variants
 from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.inputs.random import PATH, generator, uniform
 from underhood.inputs.variants import broadcast_as
+from underhood.methods.at_layer import shown
 from underhood.methods.card import Card
 from underhood.methods.method import Attribution, Method, lost_in_noise
-from underhood.methods.paths import completeness, each_baseline
+from underhood.methods.paths import completeness, each_baseline, needs_numbers
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,15 @@ class ExpectedGradients(Method):
     baseline: the background: a tensor of samples (k, …), or what else `as_baseline` takes.
     error:    stop early once the mean standard error is below this share of the map's maximum.
 
+    at:       a layer whose activations take the place of x and x'; None is the input.
+
     `arrays["standard_error"]` has the standard error of each element.
     """
 
     n: int = 50
     baseline: BaselineLike = "noise"
     error: float | None = None
+    at: str | None = None
 
     key = "expected_gradients"
 
@@ -54,9 +58,11 @@ class ExpectedGradients(Method):
 
     @property
     def card(self) -> Card:
-        return CARD
+        return replace(CARD, resolution="layer") if self.at else CARD
 
     def attribute(self, run: Run) -> Attribution:
+        inputs, run = run.inputs, inside(run, self.at)
+        needs_numbers(run.inputs)
         x, background = run.inputs, run.baselines(self.baseline)  # (B, …), (k, B, …)
         alpha, drawn = self._draws(len(background), run.seed)  # (n,) each
 
@@ -76,8 +82,10 @@ class ExpectedGradients(Method):
         )
         gap = completeness(values, run.score - expected)
         sampling = zip(moments.groups, moments.relative_error(), strict=True)
+        found = shown(values, self.at, inputs)
+        found["arrays"] = {**found.get("arrays", {}), "standard_error": error}
         return Attribution(
-            values,
+            **found,
             diagnostics=[
                 {
                     **g,
@@ -88,7 +96,6 @@ class ExpectedGradients(Method):
                 for g, (pairs, e) in zip(gap, sampling, strict=True)
             ],
             no_signal=lost_in_noise(values, error),
-            arrays={"standard_error": error},
         )
 
     def _draws(self, samples: int, seed: int) -> tuple[Tensor, Tensor]:

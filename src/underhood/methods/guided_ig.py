@@ -6,17 +6,18 @@ distance |x - x'|₁, each is walked by the share p of elements with the least |
 is kept near the straight line: no element runs ahead or lags behind by more than a share d of its way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from underhood.engine import Run
+from underhood.engine import Run, inside
 from underhood.errors import InvalidArgument
 from underhood.inputs.baseline import BaselineLike, as_whole
+from underhood.methods.at_layer import shown
 from underhood.methods.card import Card
 from underhood.methods.method import Attribution, Method
-from underhood.methods.paths import completeness, each_baseline, incomplete
+from underhood.methods.paths import completeness, each_baseline, incomplete, needs_numbers
 
 ENOUGH = 1e-6  # of the distance: rounding
 
@@ -29,12 +30,14 @@ class GuidedIG(Method):
     fraction: p, the share of elements that move together.
     distance: d, how far an element may be from the straight line, as a share of its way; 1 is free.
     baseline: x': a name, a number, a tensor of samples (n, …), or a `Baseline`; several are averaged.
+    at:       a layer whose activations take the place of x and x'; None is the input.
     """
 
     steps: int = 200
     fraction: float = 0.25
     distance: float = 0.02
     baseline: BaselineLike = "zeros"
+    at: str | None = None
 
     key = "guided_ig"
 
@@ -48,15 +51,17 @@ class GuidedIG(Method):
 
     @property
     def card(self) -> Card:
-        return CARD
+        return replace(CARD, resolution="layer") if self.at else CARD
 
     def attribute(self, run: Run) -> Attribution:
+        inputs, run = run.inputs, inside(run, self.at)
+        needs_numbers(run.inputs)
         baselines = run.baselines(self.baseline)  # (n, B, …)
         at_baselines = run.scores(each_baseline(run.inputs, baselines), precision="float32")  # (n, B)
         difference = run.score - at_baselines.mean(0)
         values = torch.stack([self._walked(run, baseline) for baseline in baselines]).mean(0)
         return Attribution(
-            values,
+            **shown(values, self.at, inputs),
             diagnostics=[
                 {**gap, "steps": self.steps, "baselines": len(baselines)}
                 for gap in completeness(values, difference)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from underhood.errors import InvalidArgument
 from underhood.inputs import Variants
 from underhood.methods.method import zero_maps
 
@@ -41,3 +42,12 @@ def incomplete(values: Tensor, difference: Tensor) -> list[str | None]:
         zero or (f"the completeness gap ({gap:.3g}) exceeds all the map holds" if abs(gap) >= m else None)
         for zero, gap, m in zip(zero_maps(values), gaps.tolist(), mass.tolist(), strict=True)
     ]
+
+
+def needs_numbers(inputs: Tensor) -> None:
+    """Refuses whole numbers such as token ids: nothing lies between them."""
+    if not inputs.is_floating_point():
+        raise InvalidArgument(
+            "The inputs are whole numbers, such as token ids, and no path leads from one to another; name "
+            "their embedding layer and follow its activations: at='embeddings', kind='activations'."
+        )

@@ -13,6 +13,7 @@ from typing import Literal
 
 from underhood.engine import Run
 from underhood.errors import InvalidArgument
+from underhood.methods.at_layer import shown
 from underhood.methods.card import Card
 from underhood.methods.method import Attribution, Method, zero_maps
 
@@ -23,10 +24,13 @@ Kind = Literal["abs", "signed", "squared"]
 class Saliency(Method):
     """|∂S/∂x|; kind "signed" keeps the sign, "squared" squares. Score per input unit.
 
+    at: a layer whose activations take the place of x; None is the input.
+
     The raw gradient is kept as the explanation's `arrays["gradient"]`.
     """
 
     kind: Kind = "abs"
+    at: str | None = None
 
     key = "saliency"
 
@@ -39,19 +43,23 @@ class Saliency(Method):
         return replace(SALIENCY, signed=self.kind == "signed")
 
     def attribute(self, run: Run) -> Attribution:
-        gradient = run.gradients().gradients[0]
+        gradient = run.gradients(at=[self.at] if self.at else []).gradients[0]
         values = {"abs": gradient.abs, "signed": gradient.clone, "squared": gradient.square}
+        found = shown(values[self.kind](), self.at, run.inputs, largest=self.kind == "abs")
+        found["arrays"] = {**found.get("arrays", {}), "gradient": gradient}
         return Attribution(
-            values[self.kind](),
-            reduction="max" if self.kind == "abs" else "sum",
-            no_signal=zero_maps(gradient),
-            arrays={"gradient": gradient},
+            **found, reduction="max" if self.kind == "abs" else "sum", no_signal=zero_maps(gradient)
         )
 
 
 @dataclass(frozen=True)
 class InputXGradient(Method):
-    """x ∘ ∂S/∂x, in units of the score; sums to S where the network is homogeneous (ReLU, no bias)."""
+    """x ∘ ∂S/∂x, in units of the score; sums to S where the network is homogeneous (ReLU, no bias).
+
+    at: a layer whose activations take the place of x; None is the input.
+    """
+
+    at: str | None = None
 
     key = "input_x_gradient"
 
@@ -60,12 +68,15 @@ class InputXGradient(Method):
         return INPUT_X_GRADIENT
 
     def attribute(self, run: Run) -> Attribution:
-        values = run.inputs * run.gradients().gradients[0]
+        found = run.gradients(at=[self.at] if self.at else [])
+        values = (found.activations[0] if self.at else run.inputs) * found.gradients[0]
         total = values.flatten(1).sum(1)
         diagnostics = [
             {"sum": float(s), "score": float(score)} for s, score in zip(total, run.score, strict=True)
         ]
-        return Attribution(values, diagnostics, no_signal=zero_maps(values))
+        return Attribution(
+            **shown(values, self.at, run.inputs), diagnostics=diagnostics, no_signal=zero_maps(values)
+        )
 
 
 SALIENCY = Card(

@@ -21,6 +21,7 @@ from underhood.inputs.random import NOISE, normal
 from underhood.inputs.variants import broadcast_as
 from underhood.methods.card import Card
 from underhood.methods.method import Attribution, Method, lost_in_noise
+from underhood.methods.paths import needs_numbers
 from underhood.methods.saliency import Saliency
 
 Kind = Literal["mean", "squared", "variance"]
@@ -86,6 +87,7 @@ class SmoothGrad(Method):
 
     def _noisy(self, run: Run) -> Variants:
         x = run.inputs
+        needs_numbers(x)
         low, high = x.flatten(1).amin(1), x.flatten(1).amax(1)
         spread = self.sigma * (high - low)  # (B,)
 
