@@ -1,5 +1,6 @@
 """What is being explained: a model, its layers, and the scalar that is asked about."""
 
+from underhood.models.joined import Joined
 from underhood.models.load import load
 from underhood.models.model import Model
 from underhood.models.prediction import Prediction
@@ -10,6 +11,7 @@ __all__ = [
     "Class",
     "Contrast",
     "Custom",
+    "Joined",
     "Model",
     "PerInput",
     "Prediction",
