@@ -99,6 +99,23 @@ def layers(model: str, weights: str | None, trust: bool, preprocess: str | None,
 
 
 @underhood.command()
+@click.argument("inputs", nargs=-1, required=True)
+@MODEL
+@WEIGHTS
+@TRUST
+@PREPROCESS
+@click.option("--layer", required=True, metavar="NAME", help="A convolutional layer; see `underhood layers`.")
+@click.option("--unit", "units", multiple=True, type=int, metavar="NUMBER",
+    help="May be given several times [default: the first nine].")  # fmt: skip
+@click.option("--out", default="units.png", show_default=True, metavar="FILE")
+def units(**options: Any) -> int:
+    """What excites a layer's units most among INPUTS, with reconstructions by a deconvnet."""
+    from underhood.cli.units import run
+
+    return run(**options)
+
+
+@underhood.command()
 @click.option("--out", default="out", show_default=True, metavar="FOLDER", help="Where the report goes.")
 def demo(out: str) -> int:
     """The story in one command: skin-lesion models, one of which reads the ruler."""

@@ -4,6 +4,7 @@ from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
 from underhood.methods.blur_ig import BlurIG
 from underhood.methods.card import QUESTIONS, Card
+from underhood.methods.deconvnet_sheet import DeconvnetSheet, deconvnet_sheet
 from underhood.methods.deeplift import DeepLIFT, DeepSHAP
 from underhood.methods.eigencam import EigenCAM, EigenGradCAM
 from underhood.methods.expected_gradients import ExpectedGradients
@@ -31,6 +32,7 @@ __all__ = [
     "BlurIG",
     "Card",
     "Deconvnet",
+    "DeconvnetSheet",
     "DeepLIFT",
     "DeepSHAP",
     "EigenCAM",
@@ -58,6 +60,7 @@ __all__ = [
     "Subject",
     "XGradCAM",
     "as_methods",
+    "deconvnet_sheet",
     "explain",
     "explain_each",
 ]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image
 
+    from underhood.methods.deconvnet_sheet import DeconvnetSheet
     from underhood.methods.explanation import Explanation
 
 # input name → why it could not be explained; as a callable it is asked once all maps are written
 Failures = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
-__all__ = ["render_html", "render_png", "write_html"]
+__all__ = ["render_html", "render_png", "render_units", "write_html"]
 
 
 def render_html(
@@ -54,3 +55,10 @@ def render_png(explanations: "Iterable[Explanation]") -> "Image.Image":
     from underhood.reports.figure import figure
 
     return figure(explanations)
+
+
+def render_units(sheet: "DeconvnetSheet") -> "Image.Image":
+    """The sheet of a layer's units: reconstructions beside what they are of."""
+    from underhood.reports.units import render_units as render
+
+    return render(sheet)

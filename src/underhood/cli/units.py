@@ -1,0 +1,41 @@
+"""`underhood units`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from underhood.atomic import atomic
+from underhood.errors import InvalidArgument, UnknownName
+from underhood.inputs import find_pictures
+from underhood.methods import deconvnet_sheet
+from underhood.models import load
+from underhood.reports import render_units
+
+
+def run(
+    *,
+    inputs: Sequence[str],
+    model: str,
+    weights: str | None,
+    trust: bool,
+    preprocess: str | None,
+    layer: str,
+    units: Sequence[int],
+    out: str,
+) -> int:
+    """Write the sheet; 0."""
+    path = Path(out).expanduser()
+    if path.suffix != ".png":
+        raise UnknownName("file type", path.suffix or path.name, [".png"])
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"There is no folder '{path.parent}' to write {path.name} to.")
+    loaded = load(model, weights=weights, preprocess=preprocess, trust=trust)
+    sheet = deconvnet_sheet(loaded, find_pictures(inputs), layer, list(units) or None)
+    with atomic(path) as temporary:
+        render_units(sheet).save(temporary, format="PNG")
+    for unit, tops in sheet.units.items():
+        told = [f"{Path(top.name).name} {top.activation:.3g}" for top in tops[:3]]
+        click.echo(f"unit {unit}: {', '.join(told) or 'silent'}")
+    click.echo(f"Wrote {path}")
+    return 0
