@@ -165,13 +165,15 @@ class Interceptor(TorchFunctionMode):
         if target.requires_grad and not target._is_view() and not self._is_viewed(target):
             with self:
                 result: Tensor = plain(target, *others, **kwargs)
-            if result is not target:  # as dropout gives what it was given
+            if result is not target:
                 key = id(target)
                 self._written[key] = (weakref.ref(target, lambda _: self._written.pop(key, None)), result)
             return result
         with self:
             copy = target.clone()
             result = plain(copy, *others, **kwargs)
+        if result is copy:  # as dropout gives what it was given
+            return target
         self._use([result])
         target.copy_(result)
         self._note(target, self._next())
@@ -243,8 +245,10 @@ class Interceptor(TorchFunctionMode):
 
         return leave
 
-    def _total(self, name: str, inputs: int) -> Callable[[Tensor], None]:
-        def add_up(gradient: Tensor) -> None:
+    def _total(self, name: str, inputs: int) -> Callable[[Tensor | None], None]:
+        def add_up(gradient: Tensor | None) -> None:
+            if gradient is None:  # rules may let nothing come back
+                return
             found = gradient.detach().unflatten(0, (inputs, -1)).sum(list(range(1, gradient.ndim + 1)))
             self.totals[name] = self.totals.get(name, 0) + found.float().cpu()
 

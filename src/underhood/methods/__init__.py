@@ -16,6 +16,7 @@ from underhood.methods.guided_gradcam import GuidedGradCAM
 from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
+from underhood.methods.lrp import LRP
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
 from underhood.methods.rollout import AttentionRollout
@@ -24,6 +25,7 @@ from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 
 __all__ = [
+    "LRP",
     "METHODS",
     "QUESTIONS",
     "AttentionRelevance",

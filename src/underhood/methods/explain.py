@@ -27,6 +27,7 @@ from underhood.methods.guided_gradcam import GuidedGradCAM
 from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
+from underhood.methods.lrp import LRP
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
 from underhood.methods.provenance import Stopwatch, provenance
@@ -58,6 +59,7 @@ METHODS: tuple[type[Method], ...] = (
     GuidedBackprop,
     Deconvnet,
     GuidedGradCAM,
+    LRP,
     KernelSHAP,
     ShapleySampling,
     ExactShapley,
