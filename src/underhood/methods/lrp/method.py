@@ -15,8 +15,8 @@ from torch import Tensor
 
 from underhood.engine import Gradients, Run
 from underhood.errors import InvalidArgument
+from underhood.methods.cam import upsample
 from underhood.methods.card import Card
-from underhood.methods.gradcam import upsample
 from underhood.methods.lrp.composites import Composite, as_composite
 from underhood.methods.lrp.operations import Bounds, Pooling, Propagation, Unknown
 from underhood.methods.method import Attribution, Method, zero_maps
