@@ -391,12 +391,16 @@ def _with_fixed_spread(op: Op) -> Callable[[Tensor], Tensor] | None:
     return fixed
 
 
-def _layer_norm(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def _layer_norm(
+    x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
+) -> Any:
     dims = list(range(-len(shape), 0))
     return _standardised(x, dims, eps), weight, bias
 
 
-def _group_norm(x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def _group_norm(
+    x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
+) -> Any:
     grouped = x.unflatten(1, (groups, -1))
     normal = _standardised(grouped, list(range(2, grouped.ndim)), eps).flatten(1, 2)
     return normal, *(None if p is None else p.reshape(1, -1, *[1] * (x.ndim - 2)) for p in (weight, bias))
@@ -404,8 +408,8 @@ def _group_norm(x: Tensor, groups: int, weight: Any = None, bias: Any = None, ep
 
 def _instance_norm(  # noqa: PLR0917 - torch's own order
     x: Tensor,
-    mean: Any = None,
-    variance: Any = None,
+    running_mean: Any = None,
+    running_var: Any = None,
     weight: Any = None,
     bias: Any = None,
     use_input_stats: bool = True,
@@ -416,7 +420,7 @@ def _instance_norm(  # noqa: PLR0917 - torch's own order
         return _group_norm(x, x.shape[1], weight, bias, eps)
     mean, scale, weight, bias = (
         None if p is None else p.reshape(1, -1, *[1] * (x.ndim - 2))
-        for p in (mean, (variance + eps).rsqrt(), weight, bias)
+        for p in (running_mean, (running_var + eps).rsqrt(), weight, bias)
     )
     return (x - mean) * scale, weight, bias
 
