@@ -210,7 +210,7 @@ def test_at_a_layer_its_activations_share_out_the_change(build: Any, layer: str)
     x = pictures(2, 64)
     found = uh.DeepLIFT(at=layer)(build(), x, 3)
     for explanation in found:
-        mass = float(abs(explanation.values).sum())
+        mass = float(abs(explanation.arrays[layer]).sum())
         # conv1 of a block leaves out the skip, so not all of the change passes it
         assert mass > 0
         if "conv1" not in layer:
@@ -218,7 +218,31 @@ def test_at_a_layer_its_activations_share_out_the_change(build: Any, layer: str)
     with torch.no_grad():
         features = nn.Sequential(*list(resnet18().children())[:6])
         if layer == "layer2":
-            assert found[0].values.shape == features(x)[0].shape
+            assert found[0].arrays[layer].shape == features(x)[0].shape
+            assert found[0].values.shape == (64, 64)
+            assert found[0].card.resolution == "layer"
+
+
+class Bert(nn.Module):
+    """Token ids to scores, through an embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.inner = nn.Embedding(20, 16), Tokens()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.inner(self.embedding(ids))
+
+
+def test_token_ids_are_explained_at_their_embeddings() -> None:
+    torch.manual_seed(0)
+    net, ids = Bert().eval(), torch.randint(1, 20, (2, 7))
+    engine = uh.Engine(uh.Model(net), uh.Settings())
+    found = uh.DeepLIFT(at="embedding").attribute(uh.Run(engine, ids, uh.Class(3)))
+    with torch.no_grad():
+        difference = (net(ids) - net(0 * ids))[:, 3]
+    assert found.values.shape == (2, 7)
+    assert torch.allclose(found.values.sum(1), difference, atol=1e-5)
 
 
 def test_a_unit_inside_the_network_is_a_target() -> None:

@@ -7,7 +7,7 @@ with multipliers m that follow the chain rule from the target to the input, each
 (`multipliers`). DeepSHAP is the mean of C over references x' drawn from a background.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,9 +17,11 @@ from underhood.engine import Gradients, Moments, Run
 from underhood.errors import InvalidArgument
 from underhood.inputs import Variants
 from underhood.inputs.baseline import BaselineLike, as_whole
+from underhood.methods.at_layer import shown
 from underhood.methods.card import Card
-from underhood.methods.method import Attribution, Method, zero_maps
+from underhood.methods.method import Attribution, Method
 from underhood.methods.multipliers import Multipliers
+from underhood.methods.paths import completeness, each_baseline, incomplete
 from underhood.methods.reveal_cancel import RevealCancel
 
 Rule = Literal["rescale", "reveal_cancel"]
@@ -49,7 +51,7 @@ class DeepLIFT(Method):
 
     @property
     def card(self) -> Card:
-        return DEEPLIFT
+        return replace(DEEPLIFT, resolution="layer") if self.at else DEEPLIFT
 
     def attribute(self, run: Run) -> Attribution:
         return contributions(run, RULES[self.rule](), self.baseline, self.at)
@@ -79,7 +81,7 @@ class DeepSHAP(Method):
 
     @property
     def card(self) -> Card:
-        return DEEPSHAP
+        return replace(DEEPSHAP, resolution="layer") if self.at else DEEPSHAP
 
     def attribute(self, run: Run) -> Attribution:
         return contributions(run, Multipliers(), self.baseline, self.at, self.error)
@@ -89,9 +91,7 @@ def contributions(
     run: Run, rules: Multipliers, baseline: BaselineLike, at: str | None, error: float | None = None
 ) -> Attribution:
     """(x - x') ∘ m, averaged over the baselines."""
-    x = run.inputs
-    baselines = as_whole(baseline).values(x, run.engine.model.preprocess, run.seed)  # (n, B, …)
-    layers = [at] if at else []
+    x, baselines = run.inputs, run.baselines(baseline)  # (n, B, …)
     moments = Moments(len(run), error=error)
     there = torch.zeros(baselines.shape[:2])  # S(x'), (n, B)
 
@@ -100,7 +100,7 @@ def contributions(
         there[numbers, rows] = passed.reference_score
         return passed.gradients[0] * passed.change[0]
 
-    each = Variants(x, len(baselines), lambda rows, numbers: baselines[numbers, rows])
+    layers, each = [at] if at else [], each_baseline(x, baselines)
     if len(baselines) == 1:  # the pass also gives the predictions
         rows = torch.arange(len(run))
         moments.update(found(run.gradients(layers, rules, each), rows, 0 * rows), rows, 0 * rows)
@@ -108,34 +108,18 @@ def contributions(
         same = Variants(x, len(baselines), lambda rows, _: x[rows])
         run.reduce_gradients(same, moments, rules, each, at=layers, of=found)
     used = [int(n) for n in moments.groups]
-    expected = torch.stack([there[:n, i].mean() for i, n in enumerate(used)])
-    return _reported(moments, run.score - expected, used)
-
-
-def _reported(moments: Moments, difference: Tensor, used: list[int]) -> Attribution:
-    values = moments.mean
-    gap = values.flatten(1).sum(1) - difference
-    mass = values.flatten(1).abs().sum(1)
-    several = max(used) > 1
+    difference = run.score - torch.stack([there[:n, i].mean() for i, n in enumerate(used)])
+    values, errors = moments.mean, moments.relative_error().tolist()
+    told = shown(values, at, x)
+    if len(baselines) > 1:
+        told["arrays"] = {**told.get("arrays", {}), "standard_error": moments.standard_error}
     return Attribution(
-        values,
+        **told,
         diagnostics=[
-            {
-                "completeness_gap": g,
-                "relative_gap": abs(g / d) if d else None,
-                "score_difference": d,
-                "baselines": n,
-                **({"relative_standard_error": float(e)} if several else {}),
-            }
-            for g, d, n, e in zip(
-                gap.tolist(), difference.tolist(), used, moments.relative_error(), strict=True
-            )
+            {**gap, "baselines": n, **({"relative_standard_error": e} if len(baselines) > 1 else {})}
+            for gap, n, e in zip(completeness(values, difference), used, errors, strict=True)
         ],
-        no_signal=[
-            zero or (f"the completeness gap ({g:.3g}) exceeds all the map holds" if abs(g) >= m else None)
-            for zero, g, m in zip(zero_maps(values), gap.tolist(), mass.tolist(), strict=True)
-        ],
-        arrays={"standard_error": moments.standard_error} if several else {},
+        no_signal=incomplete(values, difference),
     )
 
 
