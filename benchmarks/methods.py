@@ -3,7 +3,16 @@
 from collections.abc import Callable
 
 import torch
-from captum.attr import IntegratedGradients, LayerGradCam, NoiseTunnel, Occlusion, Saliency
+from captum.attr import (
+    DeepLift,
+    DeepLiftShap,
+    GuidedBackprop,
+    IntegratedGradients,
+    LayerGradCam,
+    NoiseTunnel,
+    Occlusion,
+    Saliency,
+)
 from torch import Tensor, nn
 
 import underhood as uh
@@ -63,3 +72,32 @@ def gradcam(name: str, module: nn.Module, x: Tensor) -> dict[str, Run]:
         "captum": captum,
         "pytorch-grad-cam": lambda: cam(x, targets),
     }
+
+
+def deeplift(_name: str, module: nn.Module, x: Tensor) -> dict[str, Run]:
+    model, peer = uh.Model(module), DeepLift(module)
+    return {
+        "underhood": lambda: uh.DeepLIFT()(model, x, 0),
+        "captum": lambda: peer.attribute(x, torch.zeros_like(x), target=0),
+    }
+
+
+def deepshap(_name: str, module: nn.Module, x: Tensor) -> dict[str, Run]:
+    model, peer, background = uh.Model(module), DeepLiftShap(module), background_of(x)
+    return {
+        "underhood": lambda: uh.DeepSHAP(background)(model, x, 0),
+        "captum": lambda: peer.attribute(x, background, target=0),
+    }
+
+
+def guided_backprop(_name: str, module: nn.Module, x: Tensor) -> dict[str, Run]:
+    model, peer = uh.Model(module), GuidedBackprop(module)
+    return {
+        "underhood": lambda: uh.GuidedBackprop()(model, x, 0),
+        "captum": lambda: peer.attribute(x, target=0),
+    }
+
+
+def background_of(x: Tensor) -> Tensor:
+    """Ten samples like x."""
+    return torch.cat([x.roll(20 * i, -1) * (0.5 + i / 10) for i in range(10)])

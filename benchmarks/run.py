@@ -27,7 +27,7 @@ STRIDES = {"resnet18": 8, "resnet50": 24, "vgg16": 24, "vit_tiny": 8}  # the slo
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--networks", default=",".join(BUILDERS))
-    parser.add_argument("--only", default="gradcam,integrated_gradients,smoothgrad,occlusion")
+    parser.add_argument("--only", default=",".join(TABLES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args()
@@ -115,7 +115,33 @@ def _gradcam_cost(name: str, module: torch.nn.Module, x: torch.Tensor, rounds: i
     return alternating(runs, rounds)
 
 
+# Inputs explained at once, and forward and backward passes of each that count as the floor.
+RULED = {"deeplift": (8, 2), "deepshap": (1, 20), "guided_backprop": (8, 1)}
+
+
+def _ruled_table(method: str, names: list[str], rounds: int) -> Iterator[str]:
+    batch, passes = RULED[method]
+    yield from _head(f"{method}, {batch} inputs", "floor (CPU s, setting)", "underhood", "captum",
+                     "underhood MiB", "captum MiB")  # fmt: skip
+    for name in names:
+        module, x = network(name), pictures(batch)
+        base, setting = floor(module, x[:1], batch * passes, forward_backward)
+        runs, memory = {"floor": base}, {"captum": "fails"}
+        for tool, run in getattr(methods, method)(name, module, x).items():
+            try:
+                run()
+            except (RuntimeError, AssertionError):  # captum's, where modules are reused
+                continue
+            runs[tool], memory[tool] = run, f"{measured(method, name, tool):.0f}"
+        cost = alternating(runs, rounds)
+        told = [_times(cost, tool) if tool in cost else "fails" for tool in ("underhood", "captum")]
+        yield _row(name, f"{cost['floor'].cpu:.2f}, {setting}", *told, memory["underhood"], memory["captum"])
+
+
 TABLES = {
+    "deeplift": lambda names, rounds: _ruled_table("deeplift", names, rounds),
+    "deepshap": lambda names, rounds: _ruled_table("deepshap", names, rounds),
+    "guided_backprop": lambda names, rounds: _ruled_table("guided_backprop", names, rounds),
     "gradcam": _gradcam_table,
     "integrated_gradients": lambda names, rounds: _path_table("integrated_gradients", names, rounds),
     "smoothgrad": lambda names, rounds: _path_table("smoothgrad", names, rounds),
