@@ -76,12 +76,16 @@ def explain(**options: Any) -> int:
 
 
 @underhood.command()
+@click.option("--verify", is_flag=True, help="Compute the claims anew on the demo's models; takes minutes.")
 @JSON
-def methods(as_json: bool) -> None:
+def methods(verify: bool, as_json: bool) -> int:
     """List the methods: what each answers, needs, costs and gets wrong."""
-    from underhood.cli.tables import print_methods
+    from underhood.cli.tables import print_methods, verify_methods
 
+    if verify:
+        return verify_methods(as_json)
     print_methods(as_json)
+    return 0
 
 
 @underhood.command()

@@ -10,6 +10,7 @@ from rich.table import Table
 from underhood.engine import Engine, grad_cam_layer, trace
 from underhood.errors import BadModel
 from underhood.methods import METHODS, QUESTIONS
+from underhood.methods.verify import verify
 from underhood.models import Model
 from underhood.models.layers import DefaultLayer
 
@@ -38,6 +39,24 @@ def print_methods(as_json: bool) -> None:
     console.print(table)
     for question, meaning in QUESTIONS.items():
         console.print(f"{question}: {meaning}", highlight=False)
+
+
+def verify_methods(as_json: bool) -> int:
+    """The cards' claims, computed anew; 1 where one fails."""
+    verified = []
+    console = _console()
+    for one in verify(method() for method in METHODS):
+        verified.append(one)
+        if not as_json:
+            mark = {True: "holds", False: "FAILS", None: "not tried"}[one.holds]
+            console.print(f"{mark:<10}{one.method:<22}{one.claim}: {one.says} ({one.found})", highlight=False)
+    failing = sum(one.holds is False for one in verified)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in verified], indent=2))
+    else:
+        tried = sum(one.holds is not None for one in verified)
+        console.print(f"{tried - failing} of {tried} claims hold; {len(verified) - tried} were not tried.")
+    return 1 if failing else 0
 
 
 def print_layers(model: Model, as_json: bool) -> None:

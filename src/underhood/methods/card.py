@@ -28,6 +28,7 @@ class Card:
     needs:     what a model must offer.
     cost:      passes through the network for one input.
     source:    the paper.
+    randomisation: whether the map changes where the weights of the upper layers are made random.
     warning:   what has to stand beside every picture of it, or None.
     """
 
@@ -42,4 +43,5 @@ class Card:
     needs: str
     cost: str
     source: str
+    randomisation: bool = True
     warning: str | None = None

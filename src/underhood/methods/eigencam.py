@@ -86,6 +86,7 @@ EigenCAM.about = Card(
     needs="a layer with a spatial map or patch tokens",
     cost="1 forward",
     source="Muhammad & Yeasin 2020, arXiv:2008.00299",
+    randomisation=False,
 )
 
 EigenGradCAM.about = replace(

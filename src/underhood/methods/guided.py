@@ -164,6 +164,7 @@ GUIDED_BACKPROP = Card(
     needs="gradients; activations other than rectifiers are left as their gradient",
     cost="1 forward + 1 backward",
     source="Springenberg et al. 2014, arXiv:1412.6806",
+    randomisation=False,
     warning=FAILS,
 )
 

@@ -115,9 +115,10 @@ CARD = Card(
     answers="How much each element contributed to the score's difference from the baseline's, along a path "
     "that avoids steep places.",
     misleads="The path is chosen by the very gradients that are integrated, so it differs from target to "
-    "target; depends on the baseline, and elements that equal it get nothing.",
+    "target and its sum misses S(x) - S(x') by a gap that more steps do not close; depends on the baseline, "
+    "and elements that equal it get nothing.",
     signed=True,
-    conserves="S(x) - S(x')",
+    conserves=None,
     resolution="element",
     unit="score per element",
     needs="gradients",

@@ -117,6 +117,6 @@ CARD = Card(
     resolution="region",
     unit="score per region",
     needs="nothing but scores",
-    cost="one forward for each position (about 625)",
+    cost="one forward for each position (about 850)",
     source="Zeiler & Fergus 2014, arXiv:1311.2901",
 )

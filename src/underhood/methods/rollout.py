@@ -131,8 +131,8 @@ CARD = Card(
     question="focus",
     answers="From which patches the class token's content came, were attention all that moves it; "
     "the same for every target.",
-    misleads=f"{LOOKED}; it leaves out what values and perceptrons do with what is moved, and the weight of "
-    "the residual changes the map.",
+    misleads=f"{LOOKED}; it leaves out what values and perceptrons do with what is moved, hardly depends on "
+    "what the upper layers learned, and changes with the weight of the residual.",
     signed=False,
     conserves=None,
     resolution="layer",
@@ -140,4 +140,5 @@ CARD = Card(
     needs="attention between the same tokens in every layer, not windowed",
     cost="1 forward",
     source="Abnar & Zuidema 2020, arXiv:2005.00928",
+    randomisation=False,
 )
