@@ -373,6 +373,28 @@ def test_a_text_gives_a_row_with_one_value_for_each_token() -> None:
     assert uh.AttentionRollout()(net, list(x), 1)[0].values.sum() == pytest.approx(1)
 
 
+def test_token_ids_are_taken_as_they_are() -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        num_labels=3, attn_implementation="eager",
+    )  # fmt: skip
+    net, ids = transformers.BertForSequenceClassification(config).eval(), torch.randint(0, 20, (2, 7))
+    embedded = net.bert.embeddings.word_embeddings(ids).detach().requires_grad_()
+    shown = net(inputs_embeds=embedded, output_attentions=True)
+    weights = list(shown.attentions)
+    for method, wanted in {
+        uh.AttentionRollout(): rollout_by_numpy(weights, [0]),
+        uh.AttentionRelevance(): relevance_by_numpy(weights, shown.logits[:, 1], [0]),
+    }.items():
+        for explanation, row in zip(method(net, ids, 1), wanted, strict=True):
+            assert np.allclose(explanation.values, row, rtol=1e-3, atol=1e-6)
+    measured = uh.AttentionRollout("patching")(net, ids, 1)[0].diagnostics["alpha"]
+    assert len(measured) == 2
+    assert all(0 < alpha < 1 for alpha in measured)
+
+
 # Targets
 
 

@@ -3,7 +3,8 @@
 An attention is a softmax over the last dimension whose result is multiplied with the values it chooses among.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -240,10 +241,25 @@ def residual_shares(module: nn.Module, x: Tensor, reference: Tensor, target: Tar
 def _scored(module: nn.Module, x: Tensor, target: Target, log: Log, rules: Rules) -> tuple[Tensor, Tensor]:
     """S (m,) and the scores (m, C) of a pass under rules."""
     taps = Taps([target.layer] if target.layer else [], graph=True)
-    leaf = x.detach().requires_grad_()
-    with taps.on(module), Interceptor(rules).on(module, leaf):
+    leaf = x.detach().requires_grad_(x.is_floating_point())
+    with taps.on(module), _embedded(module, x), Interceptor(rules).on(module, leaf):
         outputs = forward(module, leaf.clone(), log)
     return target.score(taps[target.layer] if target.layer else outputs), outputs
+
+
+@contextmanager
+def _embedded(module: nn.Module, x: Tensor) -> Iterator[None]:
+    """Where inputs are token ids, which have no gradient, what they are looked up as takes their place."""
+    tables = [] if x.is_floating_point() else [m for m in module.modules() if isinstance(m, nn.Embedding)]
+    handles = [
+        table.register_forward_hook(lambda _module, _args, output: output.detach().requires_grad_().clone())
+        for table in tables
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _slopes(s: Tensor, found: Sequence[_Found], *, everywhere: bool) -> list[Tensor | None]:
