@@ -17,6 +17,7 @@ METHODS: dict[str, uh.Method] = {
     "integrated_gradients": uh.IntegratedGradients(steps=4),
     "gradcam": uh.GradCAM(),
     "eigencam": uh.EigenCAM(),
+    "ablationcam": uh.AblationCAM(),
     "occlusion": uh.Occlusion(size=8, stride=8),
     "deeplift": uh.DeepLIFT(),
     "deepshap": uh.DeepSHAP(),

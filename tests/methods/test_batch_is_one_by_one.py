@@ -35,6 +35,7 @@ METHODS: dict[str, uh.Method] = {
     "xgradcam": uh.XGradCAM(relu=False),
     "hirescam": uh.HiResCAM(relu=False),
     "layercam": uh.LayerCAM(relu=False),
+    "ablationcam": uh.AblationCAM(relu=False),
     "eigencam": uh.EigenCAM(relu=False),
     "eigengradcam": uh.EigenGradCAM(relu=False),
     "occlusion": uh.Occlusion(size=24, stride=20),

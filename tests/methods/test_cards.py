@@ -33,6 +33,8 @@ VARIANTS: list[uh.Method] = [
     uh.HiResCAM("layer3"),
     uh.HiResCAM("layer3", relu=False),
     uh.LayerCAM("layer3"),
+    uh.AblationCAM("layer3"),
+    uh.AblationCAM("layer3", relu=False),
     uh.EigenCAM("layer3"),
     uh.EigenCAM("conv1", relu=False),
     uh.EigenGradCAM("layer3"),

@@ -61,17 +61,24 @@ class Footprint:
         """A forward pass alone holds the largest outputs."""
         return self.own + sum(sorted((size for _, size in self.sizes), reverse=True)[:4])
 
+    def above(self, layer: str) -> int:
+        """A forward pass that starts at what the layer gave."""
+        sizes = [size for _, size in self.sizes[self._first((layer,)) :]]
+        return 4 * sizes[0] + sum(sorted(sizes, reverse=True)[:4])
+
     def gradient(self, at: Sequence[str] = (), *, lean: bool = True) -> int:
         """A backward pass holds all of them, or those from the first layer `at` on, and gradients."""
-        names = tuple(split_call(name)[0] for name in at)
-        inside = [i for i, (name, _) in enumerate(self.sizes) if _within(name, names)]
-        first = inside[-1] if inside else 0
-        kept = [size for name, size in self.sizes[first:] if not (lean and name in self.spared)]
+        kept = [size for name, size in self.sizes[self._first(at) :] if not (lean and name in self.spared)]
         return self.forward() + sum(kept) + 2 * max(kept, default=0)
 
     def attentions(self) -> int:
         """A pass that sees them holds the weights, their logits and their gradients."""
         return self.gradient(lean=False) + 3 * self.weights
+
+    def _first(self, at: Sequence[str]) -> int:
+        names = tuple(split_call(name)[0] for name in at)
+        inside = [i for i, (name, _) in enumerate(self.sizes) if _within(name, names)]
+        return inside[-1] if inside else 0
 
 
 def _within(layer: str, names: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from underhood.engine.intercept import Rules
 from underhood.engine.partial import partial_scores
 from underhood.engine.passes import Gradients, Log
 from underhood.engine.reduce import Reduce
+from underhood.engine.resume import resumed_scores
 from underhood.engine.settings import Precision, Settings, pick_device
 from underhood.engine.standin import Form, stand_in
 from underhood.errors import BadModel
@@ -78,6 +79,15 @@ class Engine:
                 return passes.score(module, x, target.rows(rows), self.log)
 
         return torch.cat(list(self._over(inputs, Footprint.forward, self.form, step)))
+
+    def scores_from(
+        self, layer: str, inputs: Tensor, activations: Variants, target: Target = PREDICTED
+    ) -> Tensor:
+        """The target's score where a layer's output is replaced by variants of it, in their order.
+
+        What runs below the layer runs once for each input (see `resume`).
+        """
+        return resumed_scores(self, layer, inputs, activations, target)
 
     def gradients(
         self,
@@ -228,14 +238,18 @@ class Engine:
     def _micro_batch(self, variants: Variants, cost: Callable[[Footprint], int]) -> int:
         if len(variants) == 1:
             return 1
-        example = variants.inputs[:1]
+        cost_of_one = cost(self.footprint(variants.inputs[:1]))
+        limit = micro_batch(self.device, cost_of_one, parse_memory(self.settings.memory))
+        return even(len(variants), limit, variants.group)
+
+    def footprint(self, example: Tensor) -> Footprint:
+        """What an input like this one (1, …) needs; measured once."""
         known = self.model.scratch.setdefault("footprints", {})
         key = (tuple(example.shape), self.device, len(self.model.module.state_dict()))
         if key not in known:
             with self.borrowed(self.form) as module:
                 known[key] = _measured(module, self.form.ready(example))
-        limit = micro_batch(self.device, cost(known[key]), parse_memory(self.settings.memory))
-        return even(len(variants), limit, variants.group)
+        return known[key]
 
     def _scores(self, inputs: Inputs, target: Target, form: Form) -> Tensor:
         def step(module: nn.Module, x: Tensor, rows: Tensor, _: Tensor) -> Tensor:

@@ -89,13 +89,16 @@ def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
 
 def score(module: nn.Module, x: Tensor, target: Target, log: Log) -> Tensor:
     """S of each input (m,), without a graph."""
-    with torch.inference_mode():
-        if target.layer is None:
-            return plain(target.score(forward(module, x, log)))
-        taps = Taps([target.layer])
-        with taps.on(module):
-            forward(module, x, log)
-        return plain(target.score(whole(taps[target.layer])))
+    return score_and_source(module, x, target, log)[0]
+
+
+def score_and_source(module: nn.Module, x: Tensor, target: Target, log: Log) -> tuple[Tensor, Tensor]:
+    """S of each input (m,), without a graph, and the values (m, …) that it is read from."""
+    taps = Taps([target.layer] if target.layer else [])
+    with torch.inference_mode(), taps.on(module):
+        outputs = forward(module, x, log)
+        source = whole(taps[target.layer]) if target.layer else outputs
+        return plain(target.score(source)), plain(source)
 
 
 def capture(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> dict[str, Tensor]:

@@ -144,6 +144,11 @@ class Run:
         found = self.engine.scores(variants, self.target, precision=precision)
         return found.reshape(-1, len(self.inputs))
 
+    def scores_from(self, layer: str, activations: Variants) -> Tensor:
+        """Scores (count, B) where a layer's output is replaced by variants of it."""
+        found = self.engine.scores_from(layer, self.inputs, activations, self.target)
+        return found.reshape(-1, len(self.inputs))
+
     def map(self, variants: Variants, attribute: Callable[["Run"], Tensor], reduce: Reduce) -> None:
         """Feed what `attribute` gives for variants to `reduce`, asking each about its input's target."""
         target, quiet = self.target, self.engine.quiet()

@@ -1,5 +1,6 @@
 """Why this prediction: one file per method, each pure maths over the engine."""
 
+from underhood.methods.ablationcam import AblationCAM
 from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
 from underhood.methods.blur_ig import BlurIG
@@ -28,6 +29,7 @@ __all__ = [
     "LRP",
     "METHODS",
     "QUESTIONS",
+    "AblationCAM",
     "AttentionRelevance",
     "AttentionRollout",
     "Attribution",

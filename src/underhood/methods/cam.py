@@ -102,6 +102,33 @@ class CAM(Method):
         return AGAINST if zero and self.relu else zero
 
 
+@dataclass(frozen=True)
+class Channels:
+    """Those of a layer's channels that are asked about, listed for each of B inputs."""
+
+    index: Tensor  # (B, n), with others at the end where an input has fewer
+    among: Tensor  # (B, K)
+
+    @staticmethod
+    def where(among: Tensor) -> "Channels":
+        count = max(1, int(among.sum(1).max()))
+        return Channels(among.int().argsort(dim=1, descending=True, stable=True)[:, :count], among)
+
+    @property
+    def count(self) -> int:
+        return self.index.shape[1]
+
+    def spread(self, values: Tensor, other: float = 0) -> Tensor:
+        """(B, n) to (B, K); the channels that are not asked about get `other`."""
+        spread = torch.full(self.among.shape, float(other)).scatter(1, self.index, values)
+        return spread.where(self.among, other)
+
+
+def weighted(weights: Tensor, a: Tensor) -> Tensor:
+    """Σ_k w_k A_k: (B, K) and (B, K, h, w) to (B, h, w)."""
+    return torch.einsum("bk,bkhw->bhw", weights, a)
+
+
 def grids(layer: str, inputs: Tensor, *tensors: Tensor) -> list[Tensor]:
     """What a layer gave (B, …), and what is shaped like it, as maps (B, K, h, w)."""
     kind = kind_of(tensors[0], inputs.shape)

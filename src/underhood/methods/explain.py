@@ -14,6 +14,7 @@ from underhood.engine import Engine, Run, Settings, Shared
 from underhood.errors import BadInput, BadModel, InvalidArgument, OutOfMemory, UnderhoodError, UnknownName
 from underhood.inputs import gather
 from underhood.inputs.gather import displayed
+from underhood.methods.ablationcam import AblationCAM
 from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
 from underhood.methods.blur_ig import BlurIG
@@ -53,6 +54,7 @@ METHODS: tuple[type[Method], ...] = (
     LayerCAM,
     EigenCAM,
     EigenGradCAM,
+    AblationCAM,
     Occlusion,
     DeepLIFT,
     DeepSHAP,

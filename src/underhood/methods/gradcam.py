@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from underhood.engine import Run
-from underhood.methods.cam import CAM, Map, grids
+from underhood.methods.cam import CAM, Map, grids, weighted
 from underhood.methods.card import Card
 
 
@@ -102,11 +102,6 @@ class LayerCAM(GradientCAM):
 
     def join(self, a: Tensor, g: Tensor) -> Tensor:
         return (g.relu() * a).sum(1)
-
-
-def weighted(weights: Tensor, a: Tensor) -> Tensor:
-    """Σ_k w_k A_k: (B, K) and (B, K, h, w) to (B, h, w)."""
-    return torch.einsum("bk,bkhw->bhw", weights, a)
 
 
 def ratio(over: Tensor, under: Tensor) -> Tensor:
