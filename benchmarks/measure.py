@@ -15,6 +15,10 @@ class Cost:
     wall: float  # seconds, median
     cpu: float  # CPU seconds of all threads, median
 
+    def over(self, count: int) -> "Cost":
+        """Of one of so many."""
+        return Cost(self.wall / count, self.cpu / count)
+
 
 def alternating(runs: Mapping[str, Callable[[], object]], rounds: int = 3) -> dict[str, Cost]:
     """Median cost of each run; one after the other, round by round, so that all meet the same weather."""

@@ -83,6 +83,8 @@ FOLLOWED: dict[str, nn.Module | Callable[[Tensor], Tensor]] = {
     "many functions": lambda x: F.silu(x) + x.sigmoid() * F.gelu(x) - F.hardswish(x).clamp(-1, 1) / 3,
     "per channel": lambda x: F.prelu(x, torch.arange(4.0)) * torch.arange(4.0)[:, None, None],
     "concatenation": lambda x: torch.cat((x, F.max_pool2d(x, 3, 1, 1), x.relu()), 1),
+    "the same with other numbers": lambda x: (x * 2).relu() + F.leaky_relu(x, 0.1) - F.leaky_relu(x * 3, 0.5),
+    "the same with other tensors": lambda x: x * torch.full((4, 1, 1), 2.0) + x * torch.full((4, 1, 1), 3.0),
     "skip": lambda x: x + F.conv2d(x, torch.ones(4, 4, 3, 3), padding=1),
 }
 WHOLE: dict[str, nn.Module | Callable[[Tensor], Tensor]] = {
@@ -139,6 +141,16 @@ def test_what_cannot_be_followed_is_said() -> None:
         both(keeps, X, CORNERS, 5)
     with pytest.raises(CannotFollow, match="changes a tensor's shape"):
         both(lambda x: x.relu().unsqueeze_(0), X, CORNERS, 5)
+
+
+def test_a_constant_that_changes_is_noticed() -> None:
+    constant, first = torch.empty(4, 1, 1), operation(nn.ReLU())
+
+    def net(x: Tensor) -> Tensor:
+        x = first(x)
+        return x * constant.fill_(1) + x * constant.fill_(3)
+
+    assert_same(net, X, CORNERS, 5)
 
 
 def test_the_originals_activations_are_computed_once_and_few_are_kept() -> None:

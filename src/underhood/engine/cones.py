@@ -141,7 +141,7 @@ class Original:
         """What an operation on cones of this original makes of the original itself."""
         inputs = [cone.patch.original for cone in call.cones if cone.patch]
         constants = [leaf for leaf in call.leaves if not isinstance(leaf, Cone)]
-        named = (id(leaf) if isinstance(leaf, Tensor) else leaf for leaf in constants)
+        named = map(_identity, constants)
         key = (call.function, call.form, *map(id, inputs), *named)
         found = self._kept.get(key) or self._before.get(key)
         if found is None:
@@ -497,6 +497,13 @@ def _products(call: Call, pictures: Sequence[Tensor]) -> int:
     if call.name == "linear" or "mm" in call.name or "matmul" in call.name:
         return pictures[0].shape[-1]
     return 0
+
+
+def _identity(constant: Any) -> Any:
+    """What changes when a constant does, as long as it is held."""
+    if not isinstance(constant, Tensor):
+        return type(constant), constant
+    return id(constant), 0 if constant.is_inference() else constant._version
 
 
 def _within(place: Tensor, length: int) -> Tensor:
