@@ -48,6 +48,9 @@ VARIANTS: list[uh.Method] = [
     uh.KernelSHAP(n=40, grouping=9),
     uh.ShapleySampling(4, grouping=9),
     uh.ExactShapley(grouping=4),
+    uh.PartitionSHAP(n=12),
+    uh.LIME(n=60, grouping=9),
+    uh.RISE(n=12),
 ]
 
 

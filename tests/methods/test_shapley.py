@@ -197,7 +197,7 @@ def test_kernel_shaps_error_is_what_it_says_and_shrinks_at_least_like_the_square
         drawn = [kernel_values(worth, n, seed) for seed in range(100)]
         actual[n] = torch.stack([(v - exact).square().mean() for v, _, _ in drawn]).mean().sqrt()
         said[n] = torch.stack([e.square().mean() for _, e, _ in drawn]).mean().sqrt()
-        assert said[n] == pytest.approx(float(actual[n]), rel=0.25)
+        assert 0.9 < said[n] / actual[n] < 1.4  # errs on the safe side where coalitions are few
     assert actual[200] < 0.75 * actual[100] < 0.75**2 * actual[50]
 
 
@@ -301,7 +301,7 @@ def test_parameters_that_make_no_sense_are_refused(
 def test_what_cannot_be_played_is_refused_in_a_sentence() -> None:
     with pytest.raises(uh.UnderhoodError, match=r"at most 12 groups .* not 13"):
         uh.ExactShapley()(Linear(torch.ones(13)), torch.ones(1, 13), 0)
-    with pytest.raises(uh.UnderhoodError, match="n of at least 402"):
+    with pytest.raises(uh.UnderhoodError, match="n of at least 410"):
         uh.KernelSHAP(n=400)(Linear(torch.ones(200)), torch.ones(1, 200), 0)
     with pytest.raises(uh.UnderhoodError, match="2 groupings for 1 inputs"):
         uh.ExactShapley(grouping=[torch.zeros(3)] * 2)(Linear(torch.ones(3)), torch.ones(1, 3), 0)

@@ -61,7 +61,7 @@ def _given(grouping: Grouping | Tensor, shape: tuple[int, ...]) -> Players:
     return Players(groups, f"{groups.count} given groups")
 
 
-def _of_picture(model: Model, x: Tensor, shape: tuple[int, int], about: int) -> Players:
+def _of_picture(model: Model, x: Tensor, shape: tuple[int, ...], about: int) -> Players:
     """Superpixels; square patches where there are none, or scikit-image is not installed."""
     picture = displayed(model, x)
     if picture is not None:
@@ -72,9 +72,13 @@ def _of_picture(model: Model, x: Tensor, shape: tuple[int, int], about: int) -> 
         else:
             if found.count > about / 2:  # of noise, for one, it makes very few
                 return Players(found, f"{found.count} superpixels")
-    size = math.ceil(math.sqrt(shape[0] * shape[1] / about))
-    squares = patches(shape, size)
-    return Players(squares, f"{squares.count} patches of {size} × {size}")
+    return squares(shape, math.ceil(math.sqrt(shape[0] * shape[1] / about)))
+
+
+def squares(shape: tuple[int, ...], size: int) -> Players:
+    """Patches of `size` pixels side by side."""
+    groups = patches((shape[0], shape[1]), size)
+    return Players(groups, f"{groups.count} patches of {size} × {size}")
 
 
 def at_most(model: Model, x: Tensor, most: int) -> Players:

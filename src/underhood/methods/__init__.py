@@ -17,18 +17,23 @@ from underhood.methods.guided_gradcam import GuidedGradCAM
 from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
+from underhood.methods.lime import LIME
 from underhood.methods.lrp import LRP
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
+from underhood.methods.partition_shap import PartitionSHAP
+from underhood.methods.rise import RISE
 from underhood.methods.rollout import AttentionRollout
 from underhood.methods.saliency import InputXGradient, Saliency
 from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 
 __all__ = [
+    "LIME",
     "LRP",
     "METHODS",
     "QUESTIONS",
+    "RISE",
     "AblationCAM",
     "AttentionRelevance",
     "AttentionRollout",
@@ -57,6 +62,7 @@ __all__ = [
     "LayerCAM",
     "Method",
     "Occlusion",
+    "PartitionSHAP",
     "RawAttention",
     "Saliency",
     "ShapleySampling",

@@ -130,6 +130,11 @@ def played(
     )
 
 
+def all_coalitions(count: int) -> Tensor:
+    """Every coalition of so many groups, from none to all, (2^count, count)."""
+    return torch.cartesian_prod(*[torch.tensor([False, True])] * count).reshape(-1, count)
+
+
 def student_t(freedom: float) -> float:
     """The half width of a 95 % interval in standard errors (Cornish-Fisher; Abramowitz & Stegun 26.7.5)."""
     z = 1.959963985

@@ -28,10 +28,13 @@ from underhood.methods.guided_gradcam import GuidedGradCAM
 from underhood.methods.guided_ig import GuidedIG
 from underhood.methods.integrated_gradients import IntegratedGradients
 from underhood.methods.kernel_shap import KernelSHAP
+from underhood.methods.lime import LIME
 from underhood.methods.lrp import LRP
 from underhood.methods.method import Attribution, Method
 from underhood.methods.occlusion import Occlusion
+from underhood.methods.partition_shap import PartitionSHAP
 from underhood.methods.provenance import Stopwatch, provenance
+from underhood.methods.rise import RISE
 from underhood.methods.rollout import AttentionRollout
 from underhood.methods.saliency import InputXGradient, Saliency
 from underhood.methods.shapley import ExactShapley, ShapleySampling
@@ -68,6 +71,9 @@ METHODS: tuple[type[Method], ...] = (
     RawAttention,
     AttentionRollout,
     AttentionRelevance,
+    PartitionSHAP,
+    LIME,
+    RISE,
 )
 DEFAULT = ("gradcam", "integrated_gradients", "occlusion")  # of three different kinds
 

@@ -7,7 +7,9 @@ The Shapley values φ of the groups are the solution of a weighted regression ov
 Coalitions come in pairs, z and what it leaves out (Covert & Lee 2021, arXiv:2012.01536), which makes the
 regression one of half their difference on z - ½: whatever is even in z cancels. Every size gets as many
 pairs, none twice, until it has all that exist (leverage scores: Musco & Witter 2024, arXiv:2410.01917);
-with the budget for all 2^M coalitions this is exact. The standard error is that of the stratified sample.
+with the budget for all 2^M coalitions this is exact. What depends on a coalition's size alone is fitted
+along: over all coalitions it is orthogonal to every group, so φ stays what it is, and a sample errs less. The
+standard error is that of the stratified sample.
 """
 
 import math
@@ -26,6 +28,8 @@ from underhood.inputs.random import COALITIONS, generator
 from underhood.methods.card import Card
 from underhood.methods.coalitions import LOOK, Game, Payoff, played, settled
 from underhood.methods.method import Attribution, Method
+
+SIZE_POWERS = (1, 3, 5)  # of what coalitions' sizes alone explain
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,11 @@ class KernelSHAP(Method):
         if M == 1:
             return Payoff(torch.tensor([game.difference], dtype=torch.float64), torch.zeros(1))
         most = min((self.n - 2) // 2, 2 ** (M - 1) - 1)
-        fewest = min(M, 2 ** (M - 1) - 1)
+        fewest = min(M + 4, 2 ** (M - 1) - 1)
         if most < fewest:
             raise InvalidArgument(
-                f"With {M} groups KernelSHAP needs n of at least {2 * M + 2} coalitions, not {self.n}; or "
-                "give fewer groups."
+                f"With {M} groups KernelSHAP needs n of at least {2 * fewest + 2} coalitions, not "
+                f"{self.n}; or give fewer groups."
             )
         pairs = Pairs.drawn(M, most, game.run.seed)
         looks = range(min(max(2 * fewest, LOOK // 2), most), most, LOOK // 2)
@@ -86,7 +90,7 @@ class KernelSHAP(Method):
         return Payoff(
             values,
             error,
-            freedom=max(len(pairs.kept) - game.count + 1, 1),
+            freedom=max(len(pairs.kept) - game.count + 1 - len(SIZE_POWERS), 1),
             diagnostics={
                 "coalitions": 2 * len(pairs.kept) + 2,
                 "exhaustive": pairs.complete,
@@ -142,16 +146,22 @@ class Pairs:
 
 
 def regression(pairs: Pairs, halves: Tensor, difference: float) -> tuple[Tensor, Tensor]:
-    """φ (M,) with Σφ = difference, fitted to (v(z) - v(1-z)) / 2, and its standard error (M,)."""
+    """φ (M,) with Σφ = difference, fitted to (v(z) - v(1-z)) / 2, and its standard error (M,).
+
+    Residuals are enlarged by what the fit took of them (MacKinnon & White 1985, HC3), which errs on the safe
+    side where coalitions are few.
+    """
     M, w = pairs.kept.shape[1], pairs.weights
     u = pairs.kept.double() - 0.5
     centred = u - u.mean(1, keepdim=True)  # where Σφ is held, only what sums to 0 can move
+    sizes = torch.stack([(2 * u.mean(1)) ** power for power in SIZE_POWERS], 1)
     rest = halves - u.mean(1) * difference
-    inverse = torch.linalg.pinv((centred.T * w) @ centred, rtol=1e-10, hermitian=True)
-    free = inverse @ (centred.T @ (w * rest))
-    leverage = w * ((centred @ inverse) * centred).sum(1)
-    residual = (rest - centred @ free) / (1 - leverage.clamp(max=0.99))
-    return difference / M + free, _stratified(pairs, (centred @ inverse) * (w * residual)[:, None])
+    z = torch.cat((centred, sizes), 1)  # (n, M + 3)
+    inverse = torch.linalg.pinv((z.T * w) @ z, rtol=1e-10, hermitian=True)
+    fit = inverse @ (z.T @ (w * rest))
+    leverage = w * ((z @ inverse) * z).sum(1)
+    residual = (rest - z @ fit) / (1 - leverage.clamp(max=0.99))
+    return difference / M + fit[:M], _stratified(pairs, (z @ inverse[:, :M]) * (w * residual)[:, None])
 
 
 def _stratified(pairs: Pairs, shares: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.inputs.players import GroupingLike, at_most, check_grouping, players
 from underhood.inputs.random import PERMUTATIONS, generator
 from underhood.methods.card import Card
-from underhood.methods.coalitions import Game, Payoff, played, settled
+from underhood.methods.coalitions import Game, Payoff, all_coalitions, played, settled
 from underhood.methods.method import Attribution, Method
 
 LARGEST = 12  # groups that are played exactly
@@ -128,7 +128,7 @@ def _added(game: Game, orders: Tensor) -> Tensor:
 
 def _exact(game: Game) -> Payoff:
     M = game.count
-    coalitions = torch.cartesian_prod(*[torch.tensor([False, True])] * M).reshape(-1, M)  # none … all
+    coalitions = all_coalitions(M)
     worth = torch.empty(len(coalitions), dtype=torch.float64)
     worth[0], worth[-1] = game.empty, game.full
     if M > 1:
