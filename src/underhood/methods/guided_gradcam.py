@@ -55,4 +55,5 @@ CARD = replace(
     needs="gradients; a layer with a spatial map or patch tokens",
     cost="2 forward + 1 backward + the backward above the layer",
     source="Selvaraju et al. 2017, arXiv:1610.02391",
+    randomisation=True,  # its regions do change
 )

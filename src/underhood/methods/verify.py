@@ -35,6 +35,7 @@ TARGET = 1
 SEEDS = range(4)
 SAME = 0.55  # rank correlation from which on a map counts as the same
 GAP = 0.02  # share of the named quantity that the sum may miss
+WITHOUT_BIASES = ", for ReLU networks without biases|, where every rule conserves and nothing has a bias"
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,11 @@ def _signed(method: Method, found: list[Explanation]) -> Verified:
 
 def _conserves(method: Method, name: str) -> Verified:
     says = str(method.card.conserves)
-    parts = re.fullmatch(r"S\(x\)( - S\(x'\))?(, over groups|, for ReLU networks without biases)?", says)
+    parts = re.fullmatch(rf"S\(x\)( - S\(x'\))?(, over groups|{WITHOUT_BIASES})?", says)
     if not parts:
         return Verified(method.key, "sums to", says, "this quantity is not computed here", None)
     model = demo.load(name)
-    model = _without_biases(model) if "without biases" in says else model
+    model = _without_biases(model) if "bias" in says else model
     found = _maps(method, model)
     sums = np.array([_sum(e) for e in found])
     named = np.array([e.score for e in found]) - (_absent(method, model) if parts[1] else 0)
