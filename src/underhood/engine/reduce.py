@@ -28,11 +28,9 @@ class WeightedSum:
         self.weights = weights
 
     def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None:
-        weighted = values * broadcast_as(self.weights[numbers], values)
-        if len(self.total) == 1:  # one input: a plain sum is much faster than index_add_
-            self.total += weighted.sum(0, keepdim=True)
-        else:
-            self.total.index_add_(0, rows, weighted)
+        # One by one: what is in the cache is added to, and no copy of the micro-batch is made.
+        for value, row, weight in zip(values, rows.tolist(), self.weights[numbers].tolist(), strict=True):
+            self.total[row].add_(value, alpha=weight)
 
 
 class PathSum:
@@ -90,26 +88,22 @@ class Moments:
                 self._settled[rows[taken]] = self.relative_error()[rows[taken]] <= self.error
 
     def _take(self, values: Tensor, rows: Tensor) -> None:
-        rows = rows[:: self.group]
-        grouped = values.reshape(-1, self.group, *values.shape[1:])  # (m / group, group, …)
-        for row in rows[self.groups[rows] == 0].unique():
-            self._shift[row] = grouped[rows == row][0, 0]
-        off = grouped - self._shift[rows, None]
-        self._add(self._sum, off.sum(1), rows)
-        self._add(self._squares, off.square().sum(1), rows)
-        self._add(self._group_squares, off.mean(1).square_(), rows)
-        self._add(self.groups, torch.ones(len(rows)), rows)
+        for start, row in enumerate(rows[:: self.group].tolist()):
+            members = values[start * self.group : (start + 1) * self.group]
+            if self.groups[row] == 0:
+                self._shift[row] = members[0]
+            total = torch.zeros_like(self._sum[row])
+            for member in members:  # one by one: what is in the cache is added to
+                off = member - self._shift[row]
+                total += off
+                self._squares[row].addcmul_(off, off)
+            self._sum[row] += total
+            self._group_squares[row].addcmul_(total, total, value=1 / self.group**2)
+            self.groups[row] += 1
 
     def _start(self, values: Tensor) -> None:
         shape = (len(self.groups), *values.shape[1:])
         self._shift, self._sum, self._squares, self._group_squares = torch.zeros(4, *shape)
-
-    @staticmethod
-    def _add(total: Tensor, values: Tensor, rows: Tensor) -> None:
-        if len(total) == 1:  # one input: a plain sum is much faster than index_add_
-            total += values.sum(0, keepdim=True)
-        else:
-            total.index_add_(0, rows, values)
 
     @property
     def mean(self) -> Tensor:
