@@ -17,6 +17,8 @@ METHODS: dict[str, uh.Method] = {
     "integrated_gradients": uh.IntegratedGradients(steps=4),
     "gradcam": uh.GradCAM(),
     "eigencam": uh.EigenCAM(),
+    "scorecam": uh.ScoreCAM(),
+    "fullgrad": uh.FullGrad(),
     "ablationcam": uh.AblationCAM(),
     "occlusion": uh.Occlusion(size=8, stride=8),
     "deeplift": uh.DeepLIFT(),

@@ -172,7 +172,13 @@ def test_buffers_that_a_forward_pass_writes_to_stay_the_users() -> None:
 
     net = Counter()
     for name, method in METHODS.items():
-        if name not in ("gradcam", "eigencam", "guided_gradcam", "ablationcam"):  # there is no layer
+        if name not in (
+            "gradcam",
+            "eigencam",
+            "guided_gradcam",
+            "ablationcam",
+            "scorecam",
+        ):  # there is no layer
             method(net, pictures(2), 0)
     assert net.passes == 0
     assert not net.seen.any()

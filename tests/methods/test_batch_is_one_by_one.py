@@ -38,6 +38,8 @@ METHODS: dict[str, uh.Method] = {
     "xgradcam": uh.XGradCAM(relu=False),
     "hirescam": uh.HiResCAM(relu=False),
     "layercam": uh.LayerCAM(relu=False),
+    "fullgrad": uh.FullGrad(),
+    "fullgrad, signed": uh.FullGrad("signed"),
     "ablationcam": uh.AblationCAM(relu=False),
     "eigencam": uh.EigenCAM(relu=False),
     "eigengradcam": uh.EigenGradCAM(relu=False),

@@ -11,6 +11,7 @@ from underhood.methods.eigencam import EigenCAM, EigenGradCAM
 from underhood.methods.expected_gradients import ExpectedGradients
 from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
+from underhood.methods.fullgrad import FullGrad
 from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.guided_gradcam import GuidedGradCAM
@@ -25,6 +26,7 @@ from underhood.methods.partition_shap import PartitionSHAP
 from underhood.methods.rise import RISE
 from underhood.methods.rollout import AttentionRollout
 from underhood.methods.saliency import InputXGradient, Saliency
+from underhood.methods.scorecam import ScoreCAM
 from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 
@@ -50,6 +52,7 @@ __all__ = [
     "ExpectedGradients",
     "Explanation",
     "Explanations",
+    "FullGrad",
     "GradCAM",
     "GradCAMPlusPlus",
     "GuidedBackprop",
@@ -65,6 +68,7 @@ __all__ = [
     "PartitionSHAP",
     "RawAttention",
     "Saliency",
+    "ScoreCAM",
     "ShapleySampling",
     "SmoothGrad",
     "Subject",

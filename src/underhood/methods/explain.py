@@ -22,6 +22,7 @@ from underhood.methods.deeplift import DeepLIFT, DeepSHAP
 from underhood.methods.eigencam import EigenCAM, EigenGradCAM
 from underhood.methods.expected_gradients import ExpectedGradients
 from underhood.methods.explanation import Explanation, Explanations, Subject
+from underhood.methods.fullgrad import FullGrad
 from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.guided_gradcam import GuidedGradCAM
@@ -37,6 +38,7 @@ from underhood.methods.provenance import Stopwatch, provenance
 from underhood.methods.rise import RISE
 from underhood.methods.rollout import AttentionRollout
 from underhood.methods.saliency import InputXGradient, Saliency
+from underhood.methods.scorecam import ScoreCAM
 from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 from underhood.models import Model, Prediction, as_target, load
@@ -58,6 +60,8 @@ METHODS: tuple[type[Method], ...] = (
     EigenCAM,
     EigenGradCAM,
     AblationCAM,
+    ScoreCAM,
+    FullGrad,
     Occlusion,
     DeepLIFT,
     DeepSHAP,
