@@ -101,3 +101,25 @@ def guided_backprop(_name: str, module: nn.Module, x: Tensor) -> dict[str, Run]:
 def background_of(x: Tensor) -> Tensor:
     """Ten samples like x."""
     return torch.cat([x.roll(20 * i, -1) * (0.5 + i / 10) for i in range(10)])
+
+
+def lrp(name: str, module: nn.Module, x: Tensor, composite: str) -> dict[str, Run]:
+    """A batch at once; zennit's canonizers merge batch normalisation."""
+    import zennit.composites
+    import zennit.torchvision
+
+    model = uh.Model(module)
+    canonizer = zennit.torchvision.VGGCanonizer if "vgg" in name else zennit.torchvision.ResNetCanonizer
+    bounds = {"low": x.amin().expand(1, *x.shape[1:]), "high": x.amax().expand(1, *x.shape[1:])}
+    kind = "EpsilonPlusFlat" if composite == "epsilon-plus-flat" else "EpsilonGammaBox"
+    peer = getattr(zennit.composites, kind)(
+        canonizers=[canonizer()], **(bounds if kind == "EpsilonGammaBox" else {})
+    )
+    ready = module.requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def zennit_run() -> Tensor:
+        with peer.context(ready) as modified:
+            leaf = x.clone().requires_grad_()
+            return torch.autograd.grad(modified(leaf)[:, 0].sum(), leaf)[0]
+
+    return {"underhood": lambda: uh.LRP(composite)(model, x, 0, memory="8GB"), "zennit": zennit_run}

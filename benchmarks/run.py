@@ -161,7 +161,22 @@ def _ruled_table(method: str, names: list[str], rounds: int) -> Iterator[str]:
         yield _row(name, f"{cost['floor'].cpu:.2f}, {setting}", *told, memory["underhood"], memory["captum"])
 
 
+def _lrp_table(names: list[str], rounds: int) -> Iterator[str]:
+    composites = ("epsilon-plus-flat", "epsilon-gamma-box")
+    yield from _head(
+        "LRP, batch 16", "composite", "forward + backward (CPU s, setting)", "underhood", "zennit"
+    )
+    for name in [name for name in names if not name.startswith("vit")]:  # zennit has no rules for those
+        module, x = network(name), pictures(16)
+        base, setting = floor(module, x[:1], 16, forward_backward)
+        for composite in composites:
+            cost = alternating({"floor": base, **methods.lrp(name, module, x, composite)}, rounds)
+            yield _row(name, composite, f"{cost['floor'].cpu:.2f}, {setting}",
+                       *(_times(cost, tool) for tool in ("underhood", "zennit")))  # fmt: skip
+
+
 TABLES = {
+    "lrp": _lrp_table,
     "deeplift": lambda names, rounds: _ruled_table("deeplift", names, rounds),
     "deepshap": lambda names, rounds: _ruled_table("deepshap", names, rounds),
     "guided_backprop": lambda names, rounds: _ruled_table("guided_backprop", names, rounds),

@@ -76,6 +76,7 @@ class Interceptor(TorchFunctionMode):
         self._viewed: dict[int, weakref.ref[Tensor]] = {}  # tensors that others are views of
         self._last_use: dict[int, int] = {}  # of an operation's result: the last operation that takes it
         self._ends: dict[str, int] = {}  # of a layer: the operation that made its output
+        self._summed: tuple[Tensor, Tensor] | None = None  # what came back last, and its sum
         self.totals: dict[str, Tensor] = {}  # what came back to each layer's output, summed, (m,)
 
     @contextmanager
@@ -249,8 +250,10 @@ class Interceptor(TorchFunctionMode):
         def add_up(gradient: Tensor | None) -> None:
             if gradient is None:  # rules may let nothing come back
                 return
-            found = gradient.detach().unflatten(0, (inputs, -1)).sum(list(range(1, gradient.ndim + 1)))
-            self.totals[name] = self.totals.get(name, 0) + found.float().cpu()
+            if self._summed is None or self._summed[0] is not gradient:  # nested layers share theirs
+                found = gradient.detach().unflatten(0, (inputs, -1)).sum(list(range(1, gradient.ndim + 1)))
+                self._summed = gradient, found.float().cpu()
+            self.totals[name] = self.totals.get(name, 0) + self._summed[1]
 
         return add_up
 

@@ -16,6 +16,7 @@ class Affine:
     """run:     y from (x, w, b).
     transposed: wᵀ s, shaped like x, from (s, w, x).
     channel:    the dimension of w that counts the output's channels.
+    nonnegative: whether no x is known to be below 0.
     """
 
     weight: Tensor
@@ -24,6 +25,7 @@ class Affine:
     transposed: Callable[[Tensor, Tensor, Tensor], Tensor]
     channel: int = 0
     groups: int = 1
+    nonnegative: bool = False
 
     def without_bias(self) -> "Affine":
         return replace(self, bias=None)

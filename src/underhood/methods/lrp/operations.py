@@ -48,6 +48,10 @@ EPSILON = 1e-6  # of operations without weights
 GATES = frozenset({"sigmoid", "hardsigmoid"})
 STATISTICS = words("var std var_mean std_mean norm vector_norm matrix_norm linalg_vector_norm linalg_norm")
 WINNERS = MAXIMA | words("amin min maximum minimum fmax fmin topk sort")
+KEEP_SIGN = words(
+    "flatten view reshape clone contiguous getitem chunk split cat concat dropout permute transpose"
+)
+KEEP_SIGN |= {name for name in WINNERS | LINEAR if "pool" in name}
 COPIES = words("clone contiguous to float double type pad alias requires_grad_")
 
 Pooling = Literal["winner", "average"]
@@ -101,11 +105,13 @@ class Made:
     kind:   "signal", "gate" (the result of a sigmoid) or "constant" (a statistic: it takes no relevance).
     behind: a layer with weights comes before it.
     raw:    it is the network's input itself.
+    nonnegative: nothing in it is below 0.
     """
 
     kind: str = "signal"
     behind: bool = True
     raw: bool = False
+    nonnegative: bool = False
 
 
 @dataclass
@@ -173,7 +179,8 @@ class OnePass(Propagation):
         self._uses.update(op.sources)
         before = [self._made.get(source, Made()) for source in op.sources]
         behind = any(made.behind for made in before)
-        self._made[op.index] = Made(_kind(op, before), behind, op.name in COPIES and before[0].raw)
+        raw = op.name in COPIES and before[0].raw
+        self._made[op.index] = Made(_kind(op, before), behind, raw, _nonnegative(op, before))
         if all(made.kind == "constant" for made in before):
             return op()
         layer = affine(op)
@@ -190,6 +197,7 @@ class OnePass(Propagation):
         if isinstance(rule, ZBox) and rule.low is None and before.raw and self.bounds:
             rule = replace(rule, low=self.bounds[0], high=self.bounds[1])
         self.findings.rules[repr(rule)] += 1
+        layer = replace(layer, nonnegative=before.nonnegative)
         self._weighted[op.index] = known = Weighted(layer, rule)
         self._made[op.index].behind = True
         return Carried.apply(op, known.back, "inputs, output" if rule.reads_output else "inputs", *op.inputs)
@@ -263,6 +271,15 @@ def _kind(op: Op, before: Sequence[Made]) -> str:
     if op.name in GATES or (op.name in MOVES and len(before) == 1 and before[0].kind == "gate"):
         return "gate"
     return "signal"
+
+
+def _nonnegative(op: Op, before: Sequence[Made]) -> bool:
+    if op.name in ("relu", "relu6", "sigmoid", "hardsigmoid", "softmax"):
+        return True
+    kept = op.name in KEEP_SIGN or (
+        op.name == "add" and len(before) == 2 and "alpha" not in op.arguments()[1]
+    )
+    return kept and all(made.nonnegative for made in before)
 
 
 def _as_it_is(R: Tensor, _inputs: Any, _output: Any) -> list[Tensor]:
@@ -418,11 +435,9 @@ def _instance_norm(  # noqa: PLR0917 - torch's own order
 ) -> Any:
     if use_input_stats:
         return _group_norm(x, x.shape[1], weight, bias, eps)
-    mean, scale, weight, bias = (
-        None if p is None else p.reshape(1, -1, *[1] * (x.ndim - 2))
-        for p in (running_mean, (running_var + eps).rsqrt(), weight, bias)
-    )
-    return (x - mean) * scale, weight, bias
+    channels = (1, -1, *[1] * (x.ndim - 2))
+    normal = (x - running_mean.reshape(channels)) * (running_var + eps).rsqrt().reshape(channels)
+    return normal, *(None if p is None else p.reshape(channels) for p in (weight, bias))
 
 
 def _rms_norm(x: Tensor, shape: Any, weight: Any = None, eps: float | None = None) -> Any:

@@ -54,7 +54,7 @@ class Rule(ABC):
             total = added([layer.run(*part) for part in parts])
         s = ratio(R, total, self.epsilon)
         like = parts[0][0].expand(len(R), *parts[0][0].shape[1:])
-        return added([x * layer.transposed(s, w, like) for x, w, _ in parts])
+        return added([layer.transposed(s, w, like).mul_(x) for x, w, _ in parts])
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,13 @@ class Gamma(Rule):
         for_positive, for_negative = signed(layer, x, up, down), signed(layer, x, down, up)
         output = z()
         total = added([layer.run(*part) for part in for_positive])
-        found = self.share(layer, for_positive, R * (output > 0), total)
-        below = R * (output < 0)
-        if below.any():  # never so below a rectifier
-            # Both kinds of contributions together are those of (2 + γ) w: a forward pass saved.
-            found += self.share(layer, for_negative, below, (2 + self.gamma) * output - total)
-        return found
+        below = R * (output <= 0)
+        if not below.any():  # as below a rectifier
+            return self.share(layer, for_positive, R, total)
+        found = self.share(layer, for_positive, R - below, total)
+        # Both kinds of contributions together are those of (2 + γ) w: a forward pass saved.
+        against = (2 + self.gamma) * output - total
+        return found.add_(self.share(layer, for_negative, below, against))
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,11 @@ class AlphaBeta(Rule):
     def __call__(self, layer: Affine, x: Tensor, z: Callable[[], Tensor], R: Tensor) -> Tensor:
         parts = signed(layer, x, positive, negative)
         total = added([layer.run(*part) for part in parts])
-        found = self.share(layer, parts, R * self.alpha, total)
-        if self.beta:
-            against = signed(layer, x, negative, positive)
-            found -= self.share(layer, against, R * self.beta, negative(z() - total))
-        return found
+        if not self.beta:
+            return self.share(layer, parts, R, total)
+        found = self.share(layer, parts, R, total).mul_(self.alpha)
+        against = signed(layer, x, negative, positive)
+        return found.sub_(self.share(layer, against, R, (z() - total).clamp_(max=0)), alpha=self.beta)
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ def signed(
 ) -> list[Part]:
     """x⁺ with some weights and x⁻ with others; no second part where no input is negative."""
     bias = None if layer.bias is None else of_positive(layer.bias)
-    if x.amin() >= 0:
+    if layer.nonnegative or x.amin() >= 0:
         return [(x, of_positive(layer.weight), bias)]
     return [(positive(x), of_positive(layer.weight), bias), (negative(x), of_negative(layer.weight), None)]
 
