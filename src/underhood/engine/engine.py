@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from underhood.engine import passes
 from underhood.engine import precision as precisions
+from underhood.engine.alike import Alike, alike
 from underhood.engine.attention import Fold, attend, residual_shares
 from underhood.engine.batches import Inputs, blocks, even, in_batches
 from underhood.engine.budget import Footprint, footprint, micro_batch, parse_memory
@@ -44,8 +45,9 @@ class Engine:
     Results are float32 on the CPU. The user's module is never touched (see `standin`).
     """
 
-    def __init__(self, model: Model, settings: Settings = Settings()):  # noqa: B008 - frozen
-        self.model, self.settings, self.log = model, settings, Log()
+    def __init__(self, model: Model, settings: Settings = Settings(), asked: int = 1):  # noqa: B008 - frozen
+        """asked: how many targets each input is asked about; it then comes so many times, but runs once."""
+        self.model, self.settings, self.log, self.asked = model, settings, Log(), asked
         self.device = pick_device(settings.device, model.module)
         self.seen: Seen | None = None
         convolutional = any(isinstance(m, nn.Conv2d) for m in model.module.modules())
@@ -56,6 +58,8 @@ class Engine:
 
         def step(module: nn.Module, x: Tensor, *_: Tensor) -> Tensor:
             with torch.inference_mode():
+                if same := self._same(x):
+                    return passes.plain(passes.forward(module, x[same.first], self.log)[same.of])
                 return passes.plain(passes.forward(module, x, self.log))
 
         return torch.cat(list(self._over(inputs, Footprint.forward, self.form, step)))
@@ -115,7 +119,11 @@ class Engine:
         def step(module: nn.Module, x: Tensor, rows: Tensor, numbers: Tensor) -> Gradients | None:
             other = self.form.ready(reference.make(rows, numbers)) if reference else None
             with given.on(module, rows, numbers, self.form) if given else nullcontext():
-                found = passes.differentiate(module, x, target.rows(rows), at, self.log, rules, other)
+                same = self._same(x) if rules is None and given is None else None
+                if same:
+                    found = passes.differentiate_alike(module, x, target.rows(rows), at, self.log, same)
+                else:
+                    found = passes.differentiate(module, x, target.rows(rows), at, self.log, rules, other)
             if reduce is None:
                 return found
             reduce.update(of(found, rows, numbers) if of else found.gradients[0], rows, numbers)
@@ -240,7 +248,7 @@ class Engine:
             return 1
         cost_of_one = cost(self.footprint(variants.inputs[:1]))
         limit = micro_batch(self.device, cost_of_one, parse_memory(self.settings.memory))
-        return even(len(variants), limit, variants.group)
+        return even(len(variants), limit * self.asked, variants.group)
 
     def footprint(self, example: Tensor) -> Footprint:
         """What an input like this one (1, …) needs; measured once."""
@@ -253,9 +261,12 @@ class Engine:
 
     def _scores(self, inputs: Inputs, target: Target, form: Form) -> Tensor:
         def step(module: nn.Module, x: Tensor, rows: Tensor, _: Tensor) -> Tensor:
-            return passes.score(module, x, target.rows(rows), self.log)
+            return passes.score(module, x, target.rows(rows), self.log, self._same(x))
 
         return torch.cat(list(self._over(inputs, Footprint.forward, form, step)))
+
+    def _same(self, x: Tensor) -> Alike | None:
+        return alike(x) if self.asked > 1 and len(x) > 1 else None
 
     def _forward_form(self, inputs: Inputs, target: Target, wanted: Precision) -> Form:
         """float32, or bfloat16 where it was demanded, or is fast and faithful on a sample."""

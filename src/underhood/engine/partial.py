@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from underhood.engine import passes
+from underhood.engine.alike import alike
 from underhood.engine.batches import even, in_batches
 from underhood.engine.budget import Footprint, cpu_budget, micro_batch, parse_memory
 from underhood.engine.cones import Cone, Original
@@ -67,13 +68,17 @@ def partial_scores(engine: "Engine", variants: Variants, target: Target, form: F
             if tried is None:
                 return None
             engine.log.work = "receptive cones"
-            rows = range(len(variants.inputs))
-            scores = [_of_row(engine, module, Boxed(variants, row, form), target, tried) for row in rows]
+            same = alike(variants.inputs) if engine.asked > 1 and len(variants.inputs) > 1 else None
+            scores = torch.empty(variants.count, len(variants.inputs))
+            for rows in same.groups() if same else torch.arange(len(variants.inputs)).split(1):
+                scores[:, rows] = _of_rows(
+                    engine, module, Boxed(variants, int(rows[0]), form), rows, target, tried
+                )
     except (BadModel, OutOfMemory) as error:
         engine.log.work = "full passes"
         engine.log.notes.append(f"full passes, as receptive cones failed: {error}")
         return None
-    return torch.stack(scores, 1).flatten()  # (count · B,)
+    return scores.flatten()  # (count · B,)
 
 
 def _promising(engine: "Engine", variants: Variants, form: Form) -> bool:
@@ -130,8 +135,13 @@ def _budget(engine: "Engine") -> int:
     return cpu_budget(parse_memory(engine.settings.memory))
 
 
-def _of_row(engine: "Engine", module: nn.Module, boxed: Boxed, target: Target, tried: Tried) -> Tensor:
-    """The scores (count,) of one input's variants, those with like places in the picture side by side."""
+def _of_rows(  # noqa: PLR0917
+    engine: "Engine", module: nn.Module, boxed: Boxed, alike_rows: Tensor, target: Target, tried: Tried
+) -> Tensor:
+    """The scores (count, rows) of one input's variants, those with like places in the picture side by side.
+
+    alike_rows: where this input stands among the inputs, once for each target it is asked about.
+    """
     count, row = boxed.variants.count, boxed.row
     original = tried.original
     if row:
@@ -142,16 +152,17 @@ def _of_row(engine: "Engine", module: nn.Module, boxed: Boxed, target: Target, t
     order = _alike_together(boxed.variants, size)
 
     def run(numbers: Tensor, *_: Tensor) -> Tensor:
-        rows = torch.full_like(numbers, row)
         with torch.inference_mode():
-            return passes.score(module, boxed.cone(original, numbers), target.rows(rows), engine.log)
+            read = passes.source(module, boxed.cone(original, numbers), target.layer, engine.log)
+            asked = [target.rows(torch.full_like(numbers, int(at))).score(read) for at in alike_rows]
+            return passes.plain(torch.stack(asked, 1))
 
     parts = in_batches(
         Variants(boxed.picture, count, lambda _, numbers: order[numbers]), size, run,
         device=engine.device, settings=engine.settings, log=engine.log, done=lambda: False,
         before=row * count, after=(len(boxed.variants.inputs) - row - 1) * count,
     )  # fmt: skip
-    scores = torch.empty(count)
+    scores = torch.empty(count, len(alike_rows))
     scores[order] = torch.cat(list(parts))
     return scores
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from underhood.engine.alike import Alike
 from underhood.engine.budget import is_out_of_memory
 from underhood.engine.cones import Cone, whole
 from underhood.engine.hooks import StopForward, Taps
@@ -87,18 +88,27 @@ def forward(module: nn.Module, x: Tensor, log: Log) -> Tensor:
     return outputs.float()
 
 
-def score(module: nn.Module, x: Tensor, target: Target, log: Log) -> Tensor:
-    """S of each input (m,), without a graph."""
-    return score_and_source(module, x, target, log)[0]
+def score(module: nn.Module, x: Tensor, target: Target, log: Log, same: Alike | None = None) -> Tensor:
+    """S of each input (m,), without a graph; of those that are the `same`, one runs for all."""
+    if same is None:
+        return score_and_source(module, x, target, log)[0]
+    with torch.inference_mode():
+        return plain(target.score(source(module, x[same.first], target.layer, log)[same.of]))
+
+
+def source(module: nn.Module, x: Tensor, layer: str | None, log: Log) -> Tensor:
+    """What a target reads, (m, …): the scores, or a layer's activations."""
+    taps = Taps([layer] if layer else [])
+    with torch.inference_mode(), taps.on(module):
+        outputs = forward(module, x, log)
+        return whole(taps[layer]) if layer else outputs
 
 
 def score_and_source(module: nn.Module, x: Tensor, target: Target, log: Log) -> tuple[Tensor, Tensor]:
     """S of each input (m,), without a graph, and the values (m, …) that it is read from."""
-    taps = Taps([target.layer] if target.layer else [])
-    with torch.inference_mode(), taps.on(module):
-        outputs = forward(module, x, log)
-        source = whole(taps[target.layer]) if target.layer else outputs
-        return plain(target.score(source)), plain(source)
+    with torch.inference_mode():
+        read = source(module, x, target.layer, log)
+        return plain(target.score(read)), plain(read)
 
 
 def capture(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> dict[str, Tensor]:
@@ -172,6 +182,29 @@ class _Reference:
     score: Tensor
 
 
+def differentiate_alike(  # noqa: PLR0917
+    module: nn.Module, x: Tensor, target: Target, at: Sequence[str], log: Log, same: Alike
+) -> Gradients:
+    """`differentiate`, where inputs are the same: one forward pass, and a backward pass for each target."""
+    if not at and not x.is_floating_point():
+        raise NotDifferentiable(WHOLE_NUMBERS)
+    x, taps = x[same.first], _taps(target, at)
+    with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
+        leaf = x if at else x.requires_grad_()
+        with lean(module):
+            outputs = forward(module, leaf if at else leaf.clone(), log)[same.of]
+        read = taps[target.layer][same.of] if target.layer else outputs
+        s, starts = target.score(read), [taps[name] for name in at] if at else [leaf]
+        found = [torch.empty(len(same.of), *start.shape[1:]) for start in starts]
+        for rows in (rounds := same.rounds()):
+            again = rows is not rounds[-1]
+            for kept, gradient in zip(found, _backward(s[rows], None, starts, at, again=again), strict=True):
+                kept[rows.cpu()] = plain(gradient[same.of[rows]])
+            log.backward += len(rows)
+    activations = tuple(plain(taps[name][same.of]) for name in at)
+    return Gradients(tuple(found), activations, plain(s), plain(outputs))
+
+
 def _recorded(  # noqa: PLR0917
     module: nn.Module, reference: Tensor, target: Target, at: Sequence[str], log: Log, rules: Rules
 ) -> _Reference | None:
@@ -203,11 +236,14 @@ def _seed(read: Tensor, target: Target, rules: Rules | None) -> tuple[Tensor, Te
     return s, rules.seed(values.detach(), gradient)
 
 
-def _backward(s: Tensor, seed: Tensor | None, wanted: Sequence[Tensor], at: Sequence[str]) -> list[Tensor]:
+def _backward(
+    s: Tensor, seed: Tensor | None, wanted: Sequence[Tensor], at: Sequence[str], *, again: bool = False
+) -> list[Tensor]:
     if not s.requires_grad:
         raise NotDifferentiable(_no_gradient(at[0]) if at else NO_GRADIENT)
     try:
-        found = torch.autograd.grad(s if seed is not None else s.sum(), wanted, seed, allow_unused=True)
+        start = s if seed is not None else s.sum()
+        found = torch.autograd.grad(start, wanted, seed, allow_unused=True, retain_graph=again)
     except UnderhoodError:
         raise
     except Exception as error:

@@ -42,7 +42,7 @@ from underhood.methods.scorecam import ScoreCAM
 from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 from underhood.models import Model, Prediction, as_target, load
-from underhood.models.target import TargetLike
+from underhood.models.target import Several, TargetLike
 
 METHODS: tuple[type[Method], ...] = (
     Saliency,
@@ -179,15 +179,19 @@ def explain_with(
     """
     model = model if isinstance(model, Model) else Model(model)
     gathered = gather(model, inputs)
-    asked = as_target(target, tuple(model.labels) if model.labels else None)
-    subjects = [_subject(model, name, x) for name, x in zip(gathered.names, gathered.tensor, strict=True)]
+    x, asked = gathered.tensor, as_target(target, tuple(model.labels) if model.labels else None)
+    subjects = [_subject(model, name, row) for name, row in zip(gathered.names, x, strict=True)]
+    times = len(asked) if isinstance(asked, Several) else 1
+    if isinstance(asked, Several):  # each input once for each target
+        x, asked = x.repeat_interleave(times, 0), asked.each(len(x))
+        subjects = [subject for subject in subjects for _ in range(times)]
     shared = Shared()
     found: dict[str, list[Explanation]] = {}
     unfit: BadModel | None = None
     left_out: list[str] = []
     for method in methods:
-        watch, engine = Stopwatch(), Engine(model, settings)
-        run = Run(engine, gathered.tensor, asked, shared)
+        watch, engine = Stopwatch(), Engine(model, settings, asked=times)
+        run = Run(engine, x, asked, shared)
         try:
             with torch.autocast("cpu", enabled=False):  # the caller's may be on
                 attribution = method.attribute(run)

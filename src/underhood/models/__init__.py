@@ -5,7 +5,7 @@ from underhood.models.load import load
 from underhood.models.model import Model
 from underhood.models.prediction import Prediction
 from underhood.models.preprocess import Preprocess, parse_preprocess
-from underhood.models.target import Class, Contrast, Custom, PerInput, Target, Unit, as_target
+from underhood.models.target import Class, Contrast, Custom, PerInput, Several, Target, Unit, as_target
 
 __all__ = [
     "Class",
@@ -16,6 +16,7 @@ __all__ = [
     "PerInput",
     "Prediction",
     "Preprocess",
+    "Several",
     "Target",
     "Unit",
     "as_target",

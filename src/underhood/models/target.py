@@ -8,7 +8,7 @@ the inputs themselves (`fixed`), so that perturbed copies are asked about the sa
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -217,6 +217,87 @@ class Custom(Target):
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 
+@dataclass(frozen=True)
+class Several(Target):
+    """Several targets of every input at once, such as `Several("dog", "cat")`: they share the passes.
+
+    They must be read from the same place: all from the model's scores, or all from one layer.
+    """
+
+    targets: tuple[Any, ...]
+
+    def __init__(self, *targets: Any):
+        if len(targets) < 2:
+            raise InvalidArgument("Several takes at least two targets.")
+        object.__setattr__(self, "targets", tuple(map(_unbound, targets)))
+        if len({target.layer for target in self.targets}) > 1:
+            raise InvalidArgument("Several targets must all be read from the same layer, or from the scores.")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def layer(self) -> str | None:
+        return self.targets[0].layer
+
+    def bound(self, labels: Labels) -> Target:
+        return Several(*(target.bound(labels) for target in self.targets))
+
+    def each(self, inputs: int) -> "Each":
+        """These targets for inputs that are each there as often as there are targets, side by side."""
+        return Each(
+            tuple(target.for_inputs(inputs) for target in self.targets),
+            torch.arange(inputs * len(self.targets)),
+        )
+
+    def score(self, values: Tensor) -> Tensor:  # noqa: ARG002
+        raise InvalidArgument("Several targets have no single score; ask `underhood.explain` or a method.")
+
+    def name(self, labels: Labels, row: int = 0) -> str:
+        return ", ".join(target.name(labels, row) for target in self.targets)
+
+
+@dataclass(frozen=True)
+class Each(Target):
+    """Row r asks target r mod T about input r div T, of T targets."""
+
+    targets: tuple[Target, ...]
+    at: Tensor  # (m,) the rows
+    settled: bool = False  # by the scores of all of them
+
+    @property
+    def layer(self) -> str | None:
+        return self.targets[0].layer
+
+    @property
+    def is_fixed(self) -> bool:
+        return all(target.is_fixed for target in self.targets)
+
+    def fixed(self, scores: Tensor) -> Target:
+        if self.settled:
+            return self
+        count = len(self.targets)
+        targets = tuple(target.fixed(scores[number::count]) for number, target in enumerate(self.targets))
+        return replace(self, targets=targets, settled=True)
+
+    def rows(self, rows: Tensor) -> Target:
+        return replace(self, at=self.at[rows])
+
+    def score(self, values: Tensor) -> Tensor:
+        asked = [self.at % len(self.targets) == number for number in range(len(self.targets))]
+        parts = [
+            target.rows(self.at[mine] // len(self.targets)).score(values[mine.to(values.device)])
+            for target, mine in zip(self.targets, asked, strict=True)
+            if mine.any()
+        ]
+        order = torch.cat([mine.nonzero().flatten() for mine in asked]).argsort()
+        return torch.cat(parts)[order.to(values.device)]
+
+    def name(self, labels: Labels, row: int = 0) -> str:
+        at, number = divmod(int(self.at[row]), len(self.targets))
+        return self.targets[number].name(labels, at)
+
+
 TargetLike = Target | int | str | None | Sequence[int | str] | Callable[[Tensor], Tensor]
 
 
@@ -233,6 +314,11 @@ def as_target(value: TargetLike, labels: Labels = None) -> Target:
     if not classes or None in classes:
         raise InvalidArgument("A list of targets needs a class number or label for each input.")
     return PerInput(torch.tensor(classes))
+
+
+def _unbound(target: Any) -> Target:
+    """Labels stay as they are until the model's are known."""
+    return Class(target) if target is None or isinstance(target, str) else as_target(target)
 
 
 def class_index(of: int | str | None, labels: Labels) -> int | None:
