@@ -18,7 +18,7 @@ demo: $(VENV)/demo  ## explain a lesion picture and a real photo, and say where 
 	$(BIN)/underhood demo
 
 test: $(VENV)/dev  ## the tests, with coverage
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: $(VENV)/dev  ## the tests that take long
 	$(BIN)/python -m pytest -m slow
