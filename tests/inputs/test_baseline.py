@@ -13,7 +13,7 @@ from underhood.inputs.baseline import NAMED, as_whole
 from underhood.models import Model, Preprocess
 
 PREPROCESS = Preprocess(size=None, crop=None)
-SAMPLES = torch.rand(3, 3, 20, 30)
+SAMPLES = torch.rand(3, 3, 20, 30, generator=torch.Generator().manual_seed(0))
 
 
 def pictures(count: int = 3, height: int = 20, width: int = 30) -> Tensor:
@@ -32,7 +32,9 @@ def grey(values: Tensor) -> Tensor:
 # -- each name ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("baseline", [*NAMED, 0.3, SAMPLES], ids=str)
+@pytest.mark.parametrize(
+    "baseline", [*NAMED, 0.3, SAMPLES], ids=lambda b: "samples" if b is SAMPLES else str(b)
+)
 def test_a_batch_has_the_baselines_of_its_inputs_one_by_one(baseline: Any) -> None:
     inputs = pictures()
     together = values(baseline, inputs)
