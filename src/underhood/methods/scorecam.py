@@ -80,4 +80,5 @@ ScoreCAM.about = Card(
     needs="a layer with a spatial map or patch tokens",
     cost="1 forward + one for each channel of the layer",
     source="Wang et al. 2020, arXiv:1910.01279",
+    randomisation=False,
 )
