@@ -291,6 +291,15 @@ def test_all_gradient_cams_of_a_call_share_one_pass(monkeypatch: pytest.MonkeyPa
         assert explanation.score == alone[number].score
 
 
+def test_methods_that_share_a_pass_do_not_read_the_weights_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading all weights for their digest takes as long as a pass does."""
+    read: list[nn.Module] = []
+    monkeypatch.setattr("underhood.models.model.digest", lambda module: read.append(module) or "digest")
+    found = uh.explain(uh.Model(Pooled(0)), pictures(1, 8), methods=[m("layer") for m in METHODS])
+    assert len(read) == 1
+    assert {e.provenance["model_digest"] for e in found} == {"digest"}
+
+
 def test_saliency_and_input_times_gradient_share_theirs_and_nothing_else_is_shared() -> None:
     model, x = uh.Model(Pooled(0)), pictures(1, 8)
     methods = [

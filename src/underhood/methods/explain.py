@@ -185,12 +185,13 @@ def explain_with(
     if isinstance(asked, Several):  # each input once for each target
         x, asked = x.repeat_interleave(times, 0), asked.each(len(x))
         subjects = [subject for subject in subjects for _ in range(times)]
-    shared = Shared()
+    shared, seen = Shared(), None
     found: dict[str, list[Explanation]] = {}
     unfit: BadModel | None = None
     left_out: list[str] = []
     for method in methods:
         watch, engine = Stopwatch(), Engine(model, settings, asked=times)
+        engine.seen = seen  # a method that runs nothing itself stands on what ran before
         run = Run(engine, x, asked, shared)
         try:
             with torch.autocast("cpu", enabled=False):  # the caller's may be on
@@ -201,6 +202,7 @@ def explain_with(
             unfit = error
             left_out.append(f"{method.card.name} was left out: {error}")
             continue
+        seen = engine.seen
         made = partial(provenance, model, engine, watch, left_out)
         found[method.key] = list(_explanations(method, attribution, run, subjects, made))
     if unfit and not found:  # what even the last, the least demanding method could not do
