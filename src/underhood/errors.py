@@ -12,6 +12,10 @@ class InvalidArgument(UnderhoodError, ValueError):
     """An argument has a value that cannot be used."""
 
 
+class Unfit(InvalidArgument):
+    """A method has nothing to say of such inputs; others may."""
+
+
 class UnknownName(UnderhoodError, LookupError):
     """A layer, label, method, … of that name does not exist; the nearest names are offered."""
 

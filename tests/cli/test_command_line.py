@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from underhood.demo.models import build, example
+from underhood.errors import InvalidArgument
 from underhood.methods.explain import METHODS
 
 
@@ -80,6 +81,23 @@ def test_a_missing_file_among_many_is_listed_and_the_others_are_done(folder):
     assert list(told["failures"]) == [str(folder / "absent.png")]
     assert "There is no file" in done.stderr
     assert "absent.png" in (folder / "report.html").read_text()
+
+
+def test_the_layer_and_the_baseline_reach_every_method_that_takes_one():
+    from underhood.cli.explain import _methods
+
+    everything = {m.key: m.parameters() for m in _methods(["all"], "grey", "features.3")}
+    for key, given in everything.items():
+        if key != "raw_attention":
+            assert given.get("layer", "features.3") == given.get("at", "features.3") == "features.3"
+        assert given.get("baseline", "grey") == "grey"
+    assert everything["raw_attention"]["layer"] is None  # attention has layers of its own
+    [attention] = _methods(["raw_attention"], None, "blocks.1.attn")
+    assert attention.layer == "blocks.1.attn"
+    gradcam, integrated, _ = _methods([], None, "features.3")
+    assert (gradcam.layer, integrated.at) == ("features.3", None)
+    with pytest.raises(InvalidArgument, match="--layer is for methods that look at one"):
+        _methods(["rise"], None, "features.3")
 
 
 BAD = {

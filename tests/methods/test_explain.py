@@ -1,6 +1,7 @@
 """`explain` and `explain_each`: several methods, several inputs, one prediction, failures told apart."""
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,33 @@ def test_default_methods_that_do_not_suit_the_model_are_left_out() -> None:
         uh.explain(Detached(), torch.ones(1, 4), methods=["integrated_gradients", "occlusion"])
 
 
+CHEAP = (uh.GradCAM, uh.BlurIG, uh.RawAttention, uh.Saliency, uh.ExactShapley)
+
+
+def test_all_takes_every_method_that_suits_and_says_of_the_others_why_not(
+    model: uh.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [m.key for m in uh.as_methods("all")] == [m.key for m in METHODS]
+    monkeypatch.setattr(sys.modules["underhood.methods.explain"], "METHODS", CHEAP)
+    found = uh.explain(model, pictures(1), methods="all", baseline="black")
+    assert found.methods == ("gradcam", "blur_ig", "saliency", "exact_shapley")
+    assert found["exact_shapley"].parameters["baseline"] == "black"
+    for e in found:  # the first ones too, which ran before it
+        assert [n for n in e.provenance["notes"] if n.startswith("Raw attention was left out: ")]
+    rows = uh.explain(nn.Linear(20, 2), torch.ones(1, 20), methods=["ALL"])
+    assert rows.methods == ("saliency",)
+    assert len(rows[0].provenance["notes"]) == 4
+    with pytest.raises(uh.UnderhoodError, match="'saliency' is asked for twice"):
+        uh.as_methods(["all", uh.Saliency("signed")])
+    with pytest.raises(uh.UnderhoodError, match="BlurIG needs pictures"):
+        uh.explain(nn.Linear(20, 2), torch.ones(1, 20), methods=uh.BlurIG())
+
+
+def test_all_methods_that_fail_tell_the_reason(model: uh.Model) -> None:
+    with pytest.raises(uh.UnderhoodError, match="7"):
+        uh.explain(model, pictures(1), 7, methods="all")
+
+
 def test_when_no_default_method_works_the_reason_is_told() -> None:
     net = tiny()
     with torch.no_grad():
@@ -205,7 +233,7 @@ def test_the_settings_of_a_run_are_recorded(model: uh.Model) -> None:
     assert found.parameters == {
         "n": 4,
         "sigma": 0.2,
-        "of": {"method": "saliency", "kind": "signed"},
+        "of": {"method": "saliency", "kind": "signed", "at": None},
         "kind": "mean",
         "clamp": "none",
         "error": None,

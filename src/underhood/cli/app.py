@@ -49,12 +49,16 @@ def underhood() -> None:
     "methods",
     multiple=True,
     metavar="NAME",
-    help="May be given several times; see `underhood methods` [default: gradcam, integrated_gradients, "
-    "occlusion].",
+    help="May be given several times; see `underhood methods`; `all` takes every one that suits the "
+    "model [default: gradcam, integrated_gradients, occlusion].",
 )
 @click.option("--baseline", metavar="NAME", help="What absent means: zeros, mean, black, grey, white, blur, "
     "noise or inpaint.")  # fmt: skip
-@click.option("--layer", metavar="NAME", help="Layer for Grad-CAM; see `underhood layers`.")
+@click.option(
+    "--layer",
+    metavar="NAME",
+    help="Layer for the CAMs, and for methods that can attribute to one; see `underhood layers`.",
+)
 @click.option("--out", default="report.html", show_default=True, metavar="FILE",
     help="Written whole or not at all: .html, .json, .npz or .png.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")

@@ -12,7 +12,8 @@ from underhood.cli.progress import progress
 from underhood.engine import Settings
 from underhood.errors import InvalidArgument, UnderhoodError, UnknownName
 from underhood.inputs import as_baseline, find_pictures
-from underhood.methods import Explanation, Explanations, GradCAM, Method, as_methods, explain_each
+from underhood.methods import Explanation, Explanations, Method, RawAttention, as_methods, explain_each
+from underhood.methods.explain import is_open
 from underhood.methods.files import SUFFIXES
 from underhood.models import Class, Contrast, Target, load
 from underhood.reports import write_html
@@ -59,7 +60,7 @@ def run(
                 asked,
                 methods=chosen,
                 settings=settings,
-                skip_unfit=not methods and layer is None,
+                skip_unfit=is_open(methods) if methods else layer is None,
                 failed=lambda name, error: failures.__setitem__(name, str(error)),
             ):
                 records.extend(e.as_dict() for e in done)
@@ -85,11 +86,22 @@ def _methods(names: Sequence[str], baseline: str | None, layer: str | None) -> l
     if baseline is not None:
         as_baseline(baseline)
     chosen = as_methods(list(names) or None, baseline=baseline)
-    if layer and not any(isinstance(m, GradCAM) for m in chosen):
-        raise InvalidArgument("--layer is for Grad-CAM; add --method gradcam.")
     if baseline and not any(hasattr(m, "baseline") for m in chosen):
         raise InvalidArgument("--baseline is for methods that have one; none of those chosen has.")
-    return [replace(m, layer=layer) if layer and isinstance(m, GradCAM) else m for m in chosen]
+    if layer is None:
+        return chosen
+    fields = ("layer", "at") if names else ("layer",)  # who named no method wants Grad-CAM's layer alone
+    elsewhere = RawAttention if is_open(names) else ()  # attention is not where the others can look
+    placed = [m if isinstance(m, elsewhere) else _at(m, layer, fields) for m in chosen]
+    if placed == chosen:
+        raise InvalidArgument("--layer is for methods that look at one; add --method gradcam.")
+    return placed
+
+
+def _at(method: Any, layer: str, fields: Sequence[str]) -> Method:
+    """The method looking at the layer, where it has a parameter for that."""
+    field = next((name for name in fields if hasattr(method, name)), None)
+    return replace(method, **{field: layer}) if field else method
 
 
 def _target(target: str | None, against: str | None, probability: bool) -> Target:

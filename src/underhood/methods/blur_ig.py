@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from underhood.engine import Gradients, PathSum, Run
-from underhood.errors import InvalidArgument
+from underhood.errors import InvalidArgument, Unfit
 from underhood.inputs import Variants
 from underhood.inputs.baseline import gaussian_blur
 from underhood.methods.card import Card
@@ -48,7 +48,7 @@ class BlurIG(Method):
     def attribute(self, run: Run) -> Attribution:
         x = run.inputs
         if x.ndim != 4:
-            raise InvalidArgument("BlurIG needs pictures (B, C, H, W); for rows use integrated gradients.")
+            raise Unfit("BlurIG needs pictures (B, C, H, W); for rows use integrated gradients.")
         sigmas = torch.linspace(self.sigma * min(x.shape[2:]), 0, self.steps).tolist()
 
         made: list[Tensor] = []  # the micro-batch that is on its way

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from underhood.engine import Engine, Run, Settings, Shared
-from underhood.errors import BadInput, BadModel, InvalidArgument, OutOfMemory, UnderhoodError, UnknownName
+from underhood.errors import (
+    BadInput,
+    BadModel,
+    InvalidArgument,
+    OutOfMemory,
+    UnderhoodError,
+    Unfit,
+    UnknownName,
+)
 from underhood.inputs import gather
 from underhood.inputs.gather import displayed
 from underhood.methods.ablationcam import AblationCAM
@@ -80,6 +87,7 @@ METHODS: tuple[type[Method], ...] = (
     RISE,
 )
 DEFAULT = ("gradcam", "integrated_gradients", "occlusion")  # of three different kinds
+ALL = "all"  # every method that suits the model
 
 MethodLike = str | Method | type[Method]
 
@@ -98,13 +106,14 @@ def explain(
     model:    a `Model`, a torch module, or what `load` takes, such as "demo:honest".
     inputs:   one or several, see `underhood.inputs.gather`.
     target:   see `underhood.models.as_target`; None explains the predicted class.
-    methods:  keys such as "gradcam", classes, or instances with parameters.
+    methods:  keys such as "gradcam", classes, or instances with parameters; "all" for every method that
+              suits the model, the slow ones included.
     baseline: for the methods that have one.
     settings: keywords of `underhood.engine.Settings`: device, precision, memory, seed, progress.
     """
     chosen = as_methods(methods, baseline=baseline)
     model = load(model) if isinstance(model, str) else model
-    return explain_with(chosen, model, inputs, target, Settings(**settings), skip_unfit=methods is None)
+    return explain_with(chosen, model, inputs, target, Settings(**settings), skip_unfit=is_open(methods))
 
 
 def explain_each(
@@ -135,11 +144,23 @@ def explain_each(
             yield found
 
 
+def is_open(methods: Sequence[MethodLike] | MethodLike | None) -> bool:
+    """Whether the choice is left to the model, so that methods which do not suit it are left out."""
+    if methods is None or isinstance(methods, str | Method | type):
+        return methods is None or _is_all(methods)
+    return any(_is_all(item) for item in methods)
+
+
+def _is_all(item: MethodLike) -> bool:
+    return isinstance(item, str) and item.lower() == ALL
+
+
 def as_methods(methods: Sequence[MethodLike] | MethodLike | None, *, baseline: Any = None) -> list[Method]:
-    """Methods from keys, classes or instances; `baseline` goes to those that have one."""
+    """Methods from keys, classes or instances, "all" of them; `baseline` goes to those that have one."""
     if methods is None:
         methods = DEFAULT
-    listed = [methods] if isinstance(methods, str | Method | type) else list(methods)
+    given = [methods] if isinstance(methods, str | Method | type) else list(methods)
+    listed = [each for item in given for each in (METHODS if _is_all(item) else (item,))]
     if not listed:
         raise InvalidArgument("Name at least one method.")
     built = [_as_method(item) for item in listed]
@@ -160,7 +181,7 @@ def _as_method(item: MethodLike) -> Method:
     known = {method.key: method for method in METHODS}
     key = item.lower().replace("-", "_").replace(" ", "_")
     if key not in known:
-        raise UnknownName("method", item, known)
+        raise UnknownName("method", item, (*known, ALL))
     return known[key]()
 
 
@@ -187,8 +208,9 @@ def explain_with(
         subjects = [subject for subject in subjects for _ in range(times)]
     shared, seen = Shared(), None
     found: dict[str, list[Explanation]] = {}
-    unfit: BadModel | None = None
+    unfit: BadModel | Unfit | None = None
     left_out: list[str] = []
+    records: list[dict[str, Any]] = []
     for method in methods:
         watch, engine = Stopwatch(), Engine(model, settings, asked=times)
         engine.seen = seen  # a method that runs nothing itself stands on what ran before
@@ -196,15 +218,17 @@ def explain_with(
         try:
             with torch.autocast("cpu", enabled=False):  # the caller's may be on
                 attribution = method.attribute(run)
-        except BadModel as error:
+        except (BadModel, Unfit) as error:
             if not skip_unfit:
                 raise
             unfit = error
             left_out.append(f"{method.card.name} was left out: {error}")
             continue
         seen = engine.seen
-        made = partial(provenance, model, engine, watch, left_out)
-        found[method.key] = list(_explanations(method, attribution, run, subjects, made))
+        records.append(provenance(model, engine, watch))
+        found[method.key] = list(_explanations(method, attribution, run, subjects, records[-1]))
+    for record in records:  # those before the one that was left out know of it too
+        record["notes"] += left_out
     if unfit and not found:  # what even the last, the least demanding method could not do
         raise unfit
     by_input = zip(*found.values(), strict=True)
@@ -216,10 +240,10 @@ def _explanations(
     attribution: Attribution,
     run: Run,
     subjects: Sequence[Subject],
-    made: Callable[[], Mapping[str, Any]],
+    facts: Mapping[str, Any],
 ) -> Iterator[Explanation]:
     """One explanation per input from a batch's attribution."""
-    model, target, facts = run.engine.model, run.target, dict(made())
+    model, target = run.engine.model, run.target
     labels = tuple(model.labels) if model.labels else None
     for i, subject in enumerate(subjects):
         yield Explanation(

@@ -27,13 +27,13 @@ class Stopwatch:
         return round(time.process_time() - self._cpu, 4)
 
 
-def provenance(model: Model, engine: Engine, watch: Stopwatch, notes: list[str]) -> dict[str, Any]:
-    """Versions, digests, settings, passes and time of one method's run over a batch; further notes."""
+def provenance(model: Model, engine: Engine, watch: Stopwatch) -> dict[str, Any]:
+    """Versions, digests, settings, passes and time of one method's run over a batch."""
     return {
         "model": model.name,
         "model_digest": engine.digest,
         "preprocess": repr(model.preprocess) if model.preprocess else None,
-        "notes": [*model.notes, *engine.log.notes, *notes],
+        "notes": [*model.notes, *engine.log.notes],
         "seed": engine.settings.seed,
         "device": str(engine.device),
         "precision": engine.log.precision,

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underhood.engine import Run
-from underhood.errors import InvalidArgument
+from underhood.errors import InvalidArgument, Unfit
 from underhood.inputs import Absence
 from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.inputs.grouping import places
@@ -100,7 +100,7 @@ class Masks:
 
     def __init__(self, shape: tuple[int, ...], n: int, grid: int, p: float, seed: int):
         if len(shape) > 2:
-            raise InvalidArgument(f"RISE needs pictures, rows or sequences, not places {shape}.")
+            raise Unfit(f"RISE needs pictures, rows or sequences, not places {shape}.")
         rng, self.shape = generator(seed, MASKS), shape
         tosses = rng.random((n, *[grid] * len(shape)) if len(shape) == 2 else (n, *shape)) < p
         self.tosses = torch.from_numpy(tosses).float()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from underhood.engine import Run
-from underhood.errors import InvalidArgument
+from underhood.errors import InvalidArgument, Unfit
 from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.inputs.players import GroupingLike, at_most, check_grouping, players
 from underhood.inputs.random import PERMUTATIONS, generator
@@ -54,7 +54,7 @@ class ExactShapley(Method):
             every = players(model, run.inputs, self.grouping, LARGEST)
         largest = max(one.groups.count for one in every)
         if largest > LARGEST:
-            raise InvalidArgument(
+            raise Unfit(
                 f"Exact Shapley values take at most {LARGEST} groups (2^{LARGEST} coalitions), not "
                 f"{largest}; give a coarser grouping, or use KernelSHAP."
             )
