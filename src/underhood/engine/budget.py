@@ -61,10 +61,10 @@ class Footprint:
         """A forward pass alone holds the largest outputs."""
         return self.own + sum(sorted((size for _, size in self.sizes), reverse=True)[:4])
 
-    def above(self, layer: str) -> int:
-        """A forward pass that starts at what the layer gave."""
+    def above(self, layer: str, activation: int) -> int:
+        """A forward pass that starts at what the layer gave, of so many bytes."""
         sizes = [size for _, size in self.sizes[self._first((layer,)) :]]
-        return 4 * sizes[0] + sum(sorted(sizes, reverse=True)[:4])
+        return 4 * activation + sum(sorted(sizes, reverse=True)[:4])
 
     def gradient(self, at: Sequence[str] = (), *, lean: bool = True) -> int:
         """A backward pass holds all of them, or those from the first layer `at` on, and gradients."""
@@ -125,8 +125,9 @@ def _output_bytes(module: nn.Module, example: Tensor) -> list[tuple[str, int]]:
     def measure(name: str) -> Any:
         def hook(_module: nn.Module, args: object, output: object) -> None:
             tensor, given = first_tensor(output), first_tensor(args)
-            if tensor is not None and not _share_memory(tensor, given):
-                sizes.append((name, tensor.numel() * tensor.element_size()))
+            if tensor is not None:
+                shared = _share_memory(tensor, given)
+                sizes.append((name, 0 if shared else tensor.numel() * tensor.element_size()))
 
         return hook
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RUN: Any = object()  # in place of what a module returned: it has to run
 AGREEMENT = 1e-4  # of scores that must be the same, as a share of the largest
-CACHE, MOST = 32 * 2**20, 256  # so much of the last layers alone is run at once: bytes, inputs
+ALONE, MOST = 128 * 2**20, 256  # so much of the last layers alone is run at once: bytes, inputs
 
 
 @dataclass
@@ -110,12 +110,12 @@ def _of_row(  # noqa: PLR0917
     x, asked = inputs[row : row + 1], target.rows(torch.tensor([row]))
     resumed, why = record(module, layer, engine.form.ready(x), asked, engine.log)
     footprint, most, log = engine.footprint(x), CPU_BATCH, engine.log
-    per_variant = footprint.above(layer)
+    per_variant = footprint.above(layer, 4 * activations.inputs[0].numel())
     if why:
         engine.log.notes.append(f"full passes, as what runs below '{layer}' could not be left out: {why}")
         per_variant = footprint.forward()
     else:
-        most, log = max(most, min(MOST, CACHE // per_variant)), Log()  # parts of passes are not counted
+        most, log = max(most, min(MOST, ALONE // per_variant)), Log()  # parts of passes are not counted
     count = activations.count
     limit = micro_batch(engine.device, per_variant, parse_memory(engine.settings.memory), most=most)
 
