@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from scripts.screenshot import FLAGS
 from tests.reports import fakes
 from underhood.methods.explanation import Subject
 from underhood.reports import encode, write_html
@@ -14,16 +15,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here to open the report in")
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SIZE = 56
 READBACK = "willReadFrequently"  # a hint about how often these tests read a canvas
 PIXELS = """canvas => {
@@ -347,6 +338,31 @@ def test_names_that_are_markup_do_nothing(opened, tmp_path):
     write_html([item], tmp_path / "report.html", {evil: evil}, evil)
     page = opened(tmp_path / "report.html")
     assert page.locator("main h2").inner_text() == evil
+
+
+def test_of_many_methods_a_list_leads_to_each_and_questions_fold(opened, tmp_path):
+    questions = ("sensitivity", "attribution", "reconstruction", "focus")
+    warned = {"warning": "Fails the randomisation test."}
+    maps = [
+        fakes.explanation(
+            fakes.blob(SIZE, 0.5, 0.5, 0.2),
+            method=f"m{i}",
+            card=fakes.card(f"Method {i}", questions[i % 4], **(warned if i == 2 else {})),
+        )
+        for i in range(28)
+    ]
+    write_html(maps, tmp_path / "report.html")
+    page = opened(tmp_path / "report.html", wait=28, viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator(".contents a").count() == 28
+    assert page.locator(".contents p").count() == 4
+    assert panel(page, "Method 2").locator(".warning").is_visible()
+    page.locator("details.question > summary").nth(3).click()
+    last = panel(page, "Method 27")
+    assert not last.is_visible()
+    page.locator(".contents a", has_text="Method 27").click()
+    assert last.is_visible()
+    assert last.evaluate("f => Math.abs(f.getBoundingClientRect().top) < innerHeight / 2")
 
 
 def test_words_are_there_without_scripts(browser, report):

@@ -116,6 +116,20 @@ def test_questions_stand_in_their_order_with_their_sentence():
     assert kinds[0][1] == "Where would a small change of the input change the score most?"
 
 
+def test_a_warning_stands_with_the_figure_and_few_maps_need_no_list():
+    page = render_html([fakes.explanation(card=fakes.card(warning="Fails the randomisation test."))])
+    assert '<p class="warning">Fails the randomisation test.</p>' in page
+    assert 'class="contents"' not in page
+    assert "<summary><h3>" not in page
+
+
+def test_the_index_shows_the_base_name_of_a_long_path():
+    long = "/a/very/long/folder/with/many/parts/and/more/of/them/photo.png"
+    items = [fakes.explanation(subject=Subject(n, n, fakes.picture(32))) for n in (long, "b.png")]
+    page = render_html(items)
+    assert f'<span class="name" title="{long}">photo.png</span>' in page
+
+
 def test_the_same_explanations_give_the_same_page():
     assert render_html([fakes.explanation()]) == render_html([fakes.explanation()])
 

@@ -13,6 +13,7 @@ from underhood.methods.card import QUESTIONS, Card
 from underhood.methods.explanation import Explanation
 from underhood.reports import encode, words
 
+MANY_MAPS = 7  # from here on an input has a list of contents, and what is said of each map is folded
 MANY_BARS = 40  # a longer row of values is cut to its largest
 PER_MAP = (
     "notes",
@@ -40,6 +41,7 @@ class Bar:
 class Panel:
     """One method's map: `meta` goes to the script, everything else is read by people."""
 
+    anchor: str
     name: str
     target: str
     question: str
@@ -81,6 +83,10 @@ class Section:
     def maps(self) -> int:
         return sum(len(panels) for _, _, panels in self.questions)
 
+    @property
+    def many(self) -> bool:
+        return self.maps >= MANY_MAPS
+
 
 def sections(explanations: Iterable[Explanation]) -> Iterator[tuple[Section, list[Explanation]]]:
     """One section after the other; only the explanations of one input are held at a time."""
@@ -91,7 +97,7 @@ def sections(explanations: Iterable[Explanation]) -> Iterator[tuple[Section, lis
 
 def section(index: int, items: Sequence[Explanation]) -> Section:
     subject, prediction = items[0].subject, items[0].prediction
-    panels = [panel(item) for item in items]
+    panels = [panel(item, f"map-{index}-{number}") for number, item in enumerate(items, start=1)]
     top = [(label, 100 * p, words.percent(p), words.number(score)) for label, p, score in prediction.top()]
     pixels = None if subject.pixels is None else np.ascontiguousarray(subject.pixels)
     return Section(
@@ -114,13 +120,14 @@ def section(index: int, items: Sequence[Explanation]) -> Section:
     )
 
 
-def panel(item: Explanation) -> Panel:
+def panel(item: Explanation, anchor: str = "map") -> Panel:
     heatmap = checked_heatmap(item)
     scale = encode.scale(heatmap)
     signed = is_signed(item, heatmap)
     no_signal = why_no_signal(item, scale)
     flat = heatmap.ndim == 1
     return Panel(
+        anchor=anchor,
         name=item.card.name,
         target=item.target,
         question=item.card.question,

@@ -413,6 +413,8 @@ function turn(by) {
 }
 
 function go(section) {
+  const fold = section?.closest("details");
+  if (fold) fold.open = true;
   section?.scrollIntoView({ block: "start" });
   section?.focus({ preventScroll: true });
 }
@@ -468,7 +470,7 @@ document.addEventListener("click", (event) => { // also inside a notebook's fram
 const closed = [];
 addEventListener("beforeprint", () => {
   for (const map of maps) map.paint();
-  for (const fold of document.querySelectorAll(".panel details:not([open])")) closed.push(fold);
+  for (const fold of document.querySelectorAll("main details:not([open])")) closed.push(fold);
   for (const fold of closed) fold.open = true;
 });
 addEventListener("afterprint", () => { while (closed.length) closed.pop().open = false; });
