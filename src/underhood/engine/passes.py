@@ -26,8 +26,8 @@ NO_GRADIENT = (
 )
 
 WHOLE_NUMBERS = (
-    "The inputs are whole numbers, such as token ids, in which nothing can be differentiated; name their "
-    "embedding layer, as in at='embeddings'."
+    "The inputs are whole numbers, such as token ids, in which nothing can be differentiated; use a "
+    "method that takes the name of their embedding layer, as in InputXGradient(at='embeddings')."
 )
 
 

@@ -36,7 +36,8 @@ def trace(engine: Engine, example: Tensor | None = None) -> list[LayerRecord]:
             shape = tuple(tensor.shape)
             kind = kind_of(tensor, x.shape)
             calls = records.pop(name).calls + 1 if name in records else 1
-            records[name] = LayerRecord(name, type(module).__name__, shape, kind, number, calls)
+            bare = isinstance(output, Tensor)
+            records[name] = LayerRecord(name, type(module).__name__, shape, kind, number, calls, bare)
 
         return note
 

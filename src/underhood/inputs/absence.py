@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from underhood.errors import InvalidArgument
 from underhood.inputs.baseline import Baseline
 from underhood.inputs.variants import Crop, Variants
 from underhood.models import Preprocess
@@ -59,4 +60,9 @@ class Absence:
     def _hide(self, inputs: Tensor, masks: Tensor, values: Tensor) -> Tensor:
         if masks.dtype == torch.bool:
             return self.baseline.hide(inputs, masks, values)
+        if not inputs.is_floating_point():
+            raise InvalidArgument(
+                "The inputs are whole numbers, such as token ids, which cannot be shown in part; use a "
+                "method that hides them whole, such as occlusion."
+            )
         return torch.lerp(values, inputs, masks[:, None] if masks.ndim == inputs.ndim - 1 else masks)

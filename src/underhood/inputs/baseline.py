@@ -102,6 +102,11 @@ class Noise(Baseline):
     name: str = "noise"
 
     def values(self, inputs: Tensor, preprocess: Preprocess | None, seed: int) -> Tensor:
+        if not inputs.is_floating_point():
+            raise InvalidArgument(
+                "The inputs are whole numbers, such as token ids, of which noise makes no others; as the "
+                "baseline give some to compare with, a tensor (n, length)."
+            )
         noise = uniform((self.count, 1, *inputs.shape[1:]), seed, BASELINE)
         if preprocess is not None:
             return preprocess.normalise(noise).expand(-1, len(inputs), *inputs.shape[1:])

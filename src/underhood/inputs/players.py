@@ -40,7 +40,10 @@ def players(model: Model, inputs: Tensor, grouping: GroupingLike, about: int) ->
     if len(shape) == 1 and grouping is None:
         return [Players(elements(shape), f"{shape[0]} elements")] * len(inputs)
     if len(shape) != 2:
-        raise InvalidArgument(f"For inputs of shape {tuple(inputs.shape[1:])}, give a grouping.")
+        raise InvalidArgument(
+            f"Inputs of shape {tuple(inputs.shape[1:])} have no superpixels to be counted; as the grouping "
+            "give the number of each element's group, a tensor."
+        )
     return [_of_picture(model, x, shape, grouping or about) for x in inputs]
 
 

@@ -48,6 +48,7 @@ def needs_numbers(inputs: Tensor) -> None:
     """Refuses whole numbers such as token ids: nothing lies between them."""
     if not inputs.is_floating_point():
         raise InvalidArgument(
-            "The inputs are whole numbers, such as token ids, and no path leads from one to another; name "
-            "their embedding layer and follow its activations: at='embeddings', kind='activations'."
+            "The inputs are whole numbers, such as token ids, and no path leads from one to another; "
+            "follow the activations of their embedding layer: "
+            "IntegratedGradients(at='embeddings', kind='activations')."
         )

@@ -39,7 +39,7 @@ class Joined(nn.Module):
 
     def split(self, rows: object) -> tuple[Tensor, ...]:
         """Rows (…, F), such as an explanation's values, back as the inputs."""
-        rows = torch.as_tensor(rows)
+        rows = rows if isinstance(rows, Tensor) else torch.as_tensor(rows)
         sizes = [prod(shape) for shape in self.shapes]
         if rows.shape[-1] != sum(sizes):
             raise InvalidArgument(f"A row has {rows.shape[-1]} values, the inputs {sum(sizes)}.")

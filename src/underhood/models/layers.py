@@ -22,6 +22,7 @@ class LayerRecord:
     kind: Kind
     output: int  # number of the output tensor; layers that hand on the same tensor share it
     calls: int = 1
+    bare: bool = True  # a tensor, rather than one inside a tuple, where it may not be what is read later
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _is_grid(record: LayerRecord) -> bool:
 
 def _map_layer(grids: Sequence[LayerRecord]) -> DefaultLayer:
     same = [r for r in grids if r.output == grids[-1].output]
-    chosen = min(reversed(same), key=lambda r: (r.type == "Identity", r.name.count(".")))
+    chosen = min(reversed(same), key=lambda r: (not r.bare, r.type == "Identity", r.name.count(".")))
     return DefaultLayer(chosen.name, "the last spatial map before pooling")
 
 
