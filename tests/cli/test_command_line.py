@@ -179,10 +179,11 @@ def test_maps_can_be_saved_as_numbers(folder):
 
 
 SLOW_MODEL = """
-import time, torch
+import pathlib, time, torch
 class Slow(torch.nn.Module):
     def forward(self, x):
-        time.sleep(0.2)
+        (pathlib.Path(__file__).parent / "running").touch()
+        time.sleep(0.5)
         return x.mean((2, 3))
 def build():
     return Slow()
@@ -195,14 +196,19 @@ def test_ctrl_c_keeps_the_old_report_and_leaves_nothing_half_written(folder, tmp
     report.write_text("old")
     command = [sys.executable, "-m", "underhood.cli", "explain", str(folder), "--model",
                f"file:{tmp_path}/slow.py:build", "--method", "occlusion", "--out", str(report)]  # fmt: skip
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(6)
+    # A shell starts background jobs with Ctrl-C ignored, and these tests may be one.
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)  # noqa: PLW1509
+    while not (tmp_path / "running").exists():
+        assert running.poll() is None
+        time.sleep(0.1)
     running.send_signal(signal.SIGINT)
-    _, told = running.communicate(timeout=30)
+    _, told = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in told
     assert report.read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "__pycache__") == ["report.html", "slow.py"]
+    left = {p.name for p in tmp_path.iterdir()} - {"__pycache__", "running"}
+    assert left == {"report.html", "slow.py"}
 
 
 def test_help_and_import_do_not_load_torch():
