@@ -85,11 +85,19 @@ MARKS = {"works": "✓", "flat": "○", "refused": "–", "fails": "✗"}
 
 
 def lively(net: nn.Module) -> nn.Module:
-    """Random weights throughout: of layers that start as zeros or next to nothing, nothing would be seen."""
+    """Random weights throughout: of layers that start as zeros or next to nothing, nothing would be seen.
+
+    ConvNeXt's biases too: without any, the baseline of zeros reaches the norms as zeros, where 1/σ, and with
+    it the multipliers of DeepLIFT, are so large (their sum over 10⁶ times the score) that float32 cannot add
+    them up.
+    """
+    scaled = any("layer_scale" in name for name, _ in net.named_parameters())
     with torch.no_grad():
         for name, p in net.named_parameters():
             if "layer_scale" in name:
                 p.fill_(0.5)
+            elif scaled and name.endswith("bias"):
+                p.normal_(std=0.1)
             elif p.ndim > 1 and p.abs().max() < 1e-5:
                 p.normal_(std=0.02)
     return net.eval()
@@ -186,6 +194,7 @@ def main() -> None:
     if names := sys.argv[1:]:
         run(names)
         return
+    torch.set_num_threads(1)  # of networks so small, more only wait for each other
     with suppress(AttributeError):
         os.nice(5)
     (ROOT / "docs" / "coverage.md").write_text(page(run(CASES)), encoding="utf-8")

@@ -1,5 +1,7 @@
 """What is asked about: classes, labels, contrasts, units, probabilities, functions; rows and signals too."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import underhood as uh
+from tests.engine.nets import pictures as small_pictures
+from tests.engine.nets import vit as small_vit
 from tests.methods.nets import explained, gradient, pictures, resnet18
+from tests.support.cheap import cheap
 
 SIGNED = uh.Saliency("signed")
 LABELS = ("Egyptian cat", "tabby, tabby cat", "tiger cat", "boxer", "bull mastiff")
@@ -127,6 +132,39 @@ def test_a_unit_inside_the_network_as_target() -> None:
     assert uh.GradCAM("layer1")(net, x[0], uh.Unit("layer3", 2)).values.any()
     assert uh.Occlusion(size=32, stride=32)(net, x[0], unit).values.any()
     assert uh.SmoothGrad(n=4)(net, x[0], unit).values.any()
+
+
+def margin(scores: Tensor) -> Tensor:
+    return scores[:, 0] - scores[:, 1:].mean(1)
+
+
+TARGETS: dict[str, tuple[Any, Callable[[Tensor], Tensor]]] = {
+    "contrast": (uh.Contrast(2, 0), lambda scores: scores[:, 2] - scores[:, 0]),
+    "probability": (uh.Class(2, output="probability"), lambda scores: scores.softmax(1)[:, 2]),
+    "function": (margin, margin),
+}
+
+
+@pytest.mark.parametrize("name", [*TARGETS, "unit"])
+@pytest.mark.parametrize("method", cheap().values(), ids=cheap())
+def test_every_method_takes_every_target(method: uh.Method, name: str) -> None:
+    net, x = small_vit(5).eval(), small_pictures(2)
+    if name == "unit":
+        target, kept = uh.Unit("blocks.0.mlp", 3, (2,)), []
+        handle = net.blocks[0].mlp.register_forward_hook(lambda _m, _a, out: kept.append(out[:, 3, 2]))
+        net(x)
+        handle.remove()
+        expected = kept[0]
+    else:
+        target, of = TARGETS[name]
+        expected = of(net(x))
+    if name == "unit" and "cam" in method.key:  # a layer that comes before the unit
+        method = replace(method, layer="blocks.0.norm1")  # type: ignore[type-var]
+    found = method(net, x, target)
+    for explanation, score in zip(found, expected.tolist(), strict=True):
+        assert explanation.score == pytest.approx(score, rel=1e-3, abs=1e-5)
+        assert np.isfinite(explanation.values).all()
+        assert explanation.values.any() or explanation.no_signal
 
 
 REFUSED: list[tuple[Any, str]] = [
