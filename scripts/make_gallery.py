@@ -27,7 +27,7 @@ BUDGETS = {  # smaller than the defaults, where a gallery need not wait for the 
     "guided_ig": uh.GuidedIG(steps=30),
     "occlusion": uh.Occlusion(size=32, stride=16),
     "kernel_shap": uh.KernelSHAP(n=300),
-    "shapley_sampling": uh.ShapleySampling(permutations=2),
+    "shapley_sampling": uh.ShapleySampling(permutations=4),
     "partition_shap": uh.PartitionSHAP(n=200),
     "lime": uh.LIME(n=300),
     "rise": uh.RISE(n=600),
