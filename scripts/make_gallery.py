@@ -64,7 +64,9 @@ def chapter(name: str, model: uh.Model, picture: Image.Image, title: str) -> Ite
         path = IMAGES / f"gallery_{name}_{question}.jpg"
         sheet(items).save(path, quality=82, optimize=True)
         names = ", ".join(e.card.name for e in items)
-        yield f"**{question.capitalize()}.** {sentence}\n\n![{names}](images/{path.name})\n"
+        warnings = " ".join(dict.fromkeys(f"*{e.card.warning}*" for e in items if e.card.warning))
+        yield f"**{question.capitalize()}.** {sentence} {warnings}".rstrip() + "\n"
+        yield f"![{names}](images/{path.name})\n"
     notes = dict.fromkeys(n for e in found for n in e.provenance["notes"] if "left out" in n)
     yield from (f"{note}\n" for note in notes)
 
