@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BASELINE, NOISE, COALITIONS, PERMUTATIONS, MASKS, PATH = range(6)  # streams: one for each purpose
+# streams: one for each purpose
+BASELINE, NOISE, COALITIONS, PERMUTATIONS, MASKS, PATH, BOOTSTRAP, CONTROLS, PROBES, WEIGHTS = range(10)
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ from underhood.methods.expected_gradients import ExpectedGradients
 from underhood.methods.explain import METHODS, as_methods, explain, explain_each
 from underhood.methods.explanation import Explanation, Explanations, Subject
 from underhood.methods.fullgrad import FullGrad
+from underhood.methods.given import Drawn, Given
 from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
 from underhood.methods.guided_gradcam import GuidedGradCAM
@@ -46,6 +47,7 @@ __all__ = [
     "DeconvnetSheet",
     "DeepLIFT",
     "DeepSHAP",
+    "Drawn",
     "EigenCAM",
     "EigenGradCAM",
     "ExactShapley",
@@ -53,6 +55,7 @@ __all__ = [
     "Explanation",
     "Explanations",
     "FullGrad",
+    "Given",
     "GradCAM",
     "GradCAMPlusPlus",
     "GuidedBackprop",

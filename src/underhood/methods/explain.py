@@ -28,7 +28,7 @@ from underhood.methods.blur_ig import BlurIG
 from underhood.methods.deeplift import DeepLIFT, DeepSHAP
 from underhood.methods.eigencam import EigenCAM, EigenGradCAM
 from underhood.methods.expected_gradients import ExpectedGradients
-from underhood.methods.explanation import Explanation, Explanations, Subject
+from underhood.methods.explanation import Explanation, Explanations, Origin, Subject
 from underhood.methods.fullgrad import FullGrad
 from underhood.methods.gradcam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from underhood.methods.guided import Deconvnet, GuidedBackprop
@@ -245,7 +245,9 @@ def _explanations(
     """One explanation per input from a batch's attribution."""
     model, target = run.engine.model, run.target
     labels = tuple(model.labels) if model.labels else None
+    settings = replace(run.engine.settings, progress=None, cancel=None)
     for i, subject in enumerate(subjects):
+        row = torch.tensor([i])
         yield Explanation(
             values=attribution.values[i].numpy().copy(),
             method=method.key,
@@ -261,6 +263,7 @@ def _explanations(
             no_signal=attribution.no_signal[i] if attribution.no_signal else None,
             arrays={name: a[i].numpy().copy() for name, a in attribution.arrays.items()},
             provenance=facts,
+            origin=Origin(model, run.inputs[row], target.rows(row), method, settings),
         )
 
 

@@ -4,15 +4,21 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from underhood.errors import UnknownName
 from underhood.methods.card import Card
-from underhood.models import Prediction
+from underhood.models import Model, Prediction, Target
 from underhood.plugins import plugin
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from underhood.engine import Settings
+    from underhood.methods.method import Method
 
 Floats = NDArray[np.float32]
 
@@ -33,6 +39,20 @@ class Subject:
     features: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What an explanation was made from, so that it can be questioned; never written to a file.
+
+    inputs: the network's input, (1, …); target: settled, for that one input.
+    """
+
+    model: Model
+    inputs: "Tensor"
+    target: Target
+    method: "Method"
+    settings: "Settings"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """One method's map for one input.
@@ -47,6 +67,7 @@ class Explanation:
     no_signal:   why nothing in the map exceeds its noise, or None where something does.
     arrays:      further results, such as Saliency's raw "gradient".
     provenance:  versions, model digest, seed, precision, time, …
+    origin:      model, input, target and method themselves; None for what was read from a file.
     """
 
     values: Floats
@@ -63,6 +84,7 @@ class Explanation:
     no_signal: str | None = None
     arrays: Mapping[str, Floats] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def __repr__(self) -> str:
         return f"Explanation of {self.subject.name} by {self.method}: {self.target}, score {self.score:.4g}"

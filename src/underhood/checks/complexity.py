@@ -1,0 +1,73 @@
+"""How concentrated a map is. Complexity describes a map; it is no evidence that the map is right.
+
+Gini: Hurley & Rickard 2009, "Comparing measures of sparsity", table I; of attributions, Chalasani et
+al. 2020, "Concise explanations of neural networks using adversarial training".
+Entropy: Bhatt et al. 2020, "Evaluating and aggregating feature-based model explanations", section 3.3.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underhood.checks.batch import Batch
+from underhood.checks.card import CheckCard
+from underhood.checks.check import Check
+from underhood.checks.controls import controls
+from underhood.checks.reading import Reading, undefined
+
+FLAT = "the map is zero everywhere"
+
+
+@dataclass(frozen=True)
+class Gini(Check):
+    """The Gini index of |map|: 0 for a constant map, (n-1)/n where a single place of n has it all."""
+
+    key = "gini"
+
+    @property
+    def card(self) -> CheckCard:
+        return GINI
+
+    def read(self, batch: Batch) -> Sequence[Reading]:
+        others = controls(batch.maps, batch.run.inputs, batch.run.seed)
+        return [
+            _reading(batch.maps[i], {name: c[i] for name, c in others.items()}) for i in range(len(batch))
+        ]
+
+
+def gini(values: Tensor) -> float | None:
+    """Of |values|; None where all are zero."""
+    ordered = values.double().abs().flatten().sort().values
+    total, n = ordered.sum(), len(ordered)
+    if not total > 0:
+        return None
+    ranks = torch.arange(1, n + 1, dtype=torch.float64)
+    return float(1 - 2 * ((ordered / total) * (n - ranks + 0.5) / n).sum())
+
+
+def _reading(heatmap: Tensor, others: dict[str, Tensor]) -> Reading:
+    value = gini(heatmap)
+    if value is None:
+        return undefined(FLAT)
+    return Reading(
+        value,
+        controls={name: gini(control) for name, control in others.items()},
+        sentence=f"Relevance is {'concentrated' if value > 0.6 else 'spread out'} (Gini {value:.2f}).",
+    )
+
+
+GINI = CheckCard(
+    name="Gini index",
+    question="description",
+    asks="How concentrated is the map?",
+    defined="The Gini index of the magnitudes of the map's values.",
+    better=None,
+    unit="none",
+    range="0 (all alike) to 1 (all in one place)",
+    controls="random, edge, centre and constant maps",
+    misleads="A sharp map is not a true one: edges are sharp too.",
+    cost="no passes",
+    source="Hurley & Rickard 2009, arXiv:0811.4706; Chalasani et al. 2020, arXiv:1810.06583",
+)

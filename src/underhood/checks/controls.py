@@ -1,0 +1,66 @@
+"""Controls: what meaningless maps would score.
+
+A map shifted on a torus and mirrored keeps everything about a map but its place: its smoothness, its
+peaks, its share of negative values. Drawn uniformly from all shifts and mirrorings, which form a group, they
+give an exact test of "it does not matter where this map lies" (Hemerik & Goeman 2018).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from underhood.inputs.random import CONTROLS, generator, normal
+
+COUNT = 39  # so that the smallest p-value is 1/40 = 0.025
+
+
+def shifts(maps: Tensor, count: int = COUNT, seed: int = 0) -> Tensor:
+    """Copies (count, B, *places) of maps (B, *places), each moved on a torus and mirrored at random.
+
+    Every copy moves all maps of the batch alike, so that a batch equals its inputs one by one.
+    """
+    return torch.stack([move(maps) for move in moves(maps.ndim - 1, tuple(maps.shape[1:]), count, seed)])
+
+
+def moves(
+    axes: int, shape: tuple[int, ...], count: int = COUNT, seed: int = 0
+) -> list[Callable[[Tensor], Tensor]]:
+    """`count` movements of the last axes, of that shape, of any tensor: masks move as maps do."""
+    random = generator(seed, CONTROLS)
+    dims = tuple(range(-axes, 0))
+    drawn: list[Callable[[Tensor], Tensor]] = []
+    for _ in range(count):
+        offsets = [int(n) for n in random.integers(0, shape)]
+        mirrored = [dim for dim in dims if random.random() < 0.5]
+        drawn.append(partial(_moved, offsets=offsets, mirrored=mirrored, dims=dims))
+    return drawn
+
+
+def _moved(tensor: Tensor, offsets: list[int], mirrored: list[int], dims: tuple[int, ...]) -> Tensor:
+    return tensor.flip(mirrored).roll(offsets, dims)
+
+
+def controls(maps: Tensor, inputs: Tensor, seed: int = 0) -> Mapping[str, Tensor]:
+    """Maps (B, *places) that know nothing of the model, by name."""
+    found = {"random": normal((1, *maps.shape[1:]), seed, CONTROLS, 1).expand_as(maps)}
+    if inputs.ndim == 4:
+        found |= {"edges": edges(inputs), "centre": centre(tuple(maps.shape[1:])).expand_as(maps)}
+    return {**found, "constant": torch.ones_like(maps)}
+
+
+def edges(pictures: Tensor) -> Tensor:
+    """The strength of edges by Sobel's filter, summed over channels; (B, H, W) of (B, C, H, W)."""
+    across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+    filters = torch.stack([across, across.T])[:, None]  # (2, 1, 3, 3)
+    padded = F.pad(pictures.float(), (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
+    strength = F.conv2d(padded, filters).square().sum(1).sqrt()
+    return strength.reshape(len(pictures), -1, *pictures.shape[2:]).sum(1)
+
+
+def centre(shape: tuple[int, ...]) -> Tensor:
+    """A Gaussian blob in the middle, its standard deviation a sixth of each side."""
+    rows, columns = (torch.linspace(-3, 3, n) if n > 1 else torch.zeros(1) for n in shape)
+    return torch.exp(-(rows[:, None] ** 2 + columns**2) / 2)
