@@ -1,6 +1,6 @@
 """A layer with weights, y = w ∗ x + b, that rules may run with other weights, forwards and transposed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underhood.engine.ops import CONVOLUTIONS, Op
+
+ORDER = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")  # torch's arguments
+ORDER_TRANSPOSED = (*ORDER[:5], "output_padding", "groups", "dilation")
+DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def affine(op: Op) -> Affine | None:
     if op.name == "linear":
         return _linear(*args, **kwargs)
     if op.name in CONVOLUTIONS:
-        return (_transposed if "transpose" in op.name else _convolution)(getattr(F, op.name), *args, **kwargs)
+        return _convolution(op.name, args, kwargs)
     if op.name == "matmul" and args[0] is op.inputs[0]:
         other = args[1] if len(args) > 1 else next(iter(kwargs.values()))
         return _linear(args[0], other.T) if other.ndim == 2 else None
@@ -60,43 +64,23 @@ def _linear(_input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Affin
     return Affine(weight, bias, F.linear, lambda s, w, _: s @ w)
 
 
-def _convolution(  # noqa: PLR0917 - torch's own order
-    function: Callable[..., Tensor],
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Affine:
+def _convolution(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Affine:
+    transposed = "transpose" in name
+    order = ORDER_TRANSPOSED if transposed else ORDER
+    given: dict[str, Any] = {**DEFAULTS, **dict(zip(order, args, strict=False)), **kwargs}
+    weight, groups, padding = given["weight"], given["groups"], given["padding"]
+    function, others = getattr(F, name), [given[key] for key in order[3:]]
+
     def run(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        return function(x, w, b, stride, padding, dilation, groups)
+        return function(x, w, b, *others)
 
-    if isinstance(padding, str) or input.ndim != weight.ndim:
-        return Affine(weight, bias, run, _by_autograd(run), groups=groups)
-    settings = (*_each(weight.ndim - 2, stride, padding, dilation), False, [0] * (weight.ndim - 2), groups)
-    return Affine(weight, bias, run, _input_gradient(settings), groups=groups)
-
-
-def _transposed(  # noqa: PLR0917
-    function: Callable[..., Tensor],
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Affine:
-    def run(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        return function(x, w, b, stride, padding, output_padding, groups, dilation)
-
-    if input.ndim != weight.ndim:
-        return Affine(weight, bias, run, _by_autograd(run), 1, groups)
-    step, pad, out, dilate = _each(weight.ndim - 2, stride, padding, output_padding, dilation)
-    return Affine(weight, bias, run, _input_gradient((step, pad, dilate, True, out, groups)), 1, groups)
+    if isinstance(padding, str) or given["input"].ndim != weight.ndim:
+        back = _by_autograd(run)
+    else:
+        each = (given["stride"], padding, given["dilation"], given["output_padding"])
+        step, pad, dilate, out = _each(weight.ndim - 2, *each)
+        back = _input_gradient((step, pad, dilate, transposed, out, groups))
+    return Affine(weight, given["bias"], run, back, int(transposed), groups)
 
 
 def _each(dimensions: int, *values: Any) -> list[list[int]]:
