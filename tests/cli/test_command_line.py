@@ -107,6 +107,7 @@ BAD = {
     "unknown baseline": (("--baseline", "blurr"), "blur"),
     "unknown preset": (("--preprocess", "imagnet"), "imagenet"),
     "class out of range": (("--target", "7"), "has 2"),
+    "a contrast with itself": (("--target", "malignant", "--against", "1"), "contrasted with itself"),
     "bad memory": (("--memory", "lots"), "512MB"),
     "no such device": (("--device", "cuda:9"), "cuda:9"),
     "no such folder": (("--out", "/nowhere/report.html"), "/nowhere"),

@@ -84,6 +84,9 @@ def test_labels_and_units_work_as_one_of_several(pictures: torch.Tensor) -> None
     model = uh.Model(module, labels=("cat", "dog"))
     found = uh.Saliency()(model, pictures[:1], Several("dog", "cat"))
     assert [e.target for e in found] == ["dog", "cat"]
+    asked = Several(Contrast("dog", "cat"), Class("cat", "probability"))
+    found = uh.Saliency()(model, pictures[:1], asked)
+    assert [e.target for e in found] == ["dog rather than cat", "cat (probability)"]
     units = uh.Saliency()(model, pictures[:1], Several(Unit("0", 1), Unit("0", 3)))
     assert [e.target for e in units] == ["channel 1 of 0", "channel 3 of 0"]
     with pytest.raises(InvalidArgument, match="same layer"):

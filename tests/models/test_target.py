@@ -12,7 +12,7 @@ from underhood.engine import Engine
 from underhood.errors import InvalidArgument, UnknownName
 from underhood.inputs import gather
 from underhood.methods import Saliency
-from underhood.models import Class, Contrast, Custom, Model, PerInput, Unit, as_target
+from underhood.models import Class, Contrast, Custom, Model, PerInput, Several, Unit, as_target
 
 LABELS = ("tench, Tinca tinca", "tabby, tabby cat", "tiger cat", "bull mastiff", "crane", "crane")
 SCORES = torch.tensor([[0.5, 1.0, 4.0, 2.0, 0.0, 0.0], [3.0, 1.0, -4.0, 2.0, 0.0, 0.0]])
@@ -105,6 +105,13 @@ def test_a_unit_is_a_channel_of_a_layer_at_a_position_or_summed() -> None:
         ("crane", r"names the classes \[4, 5\]"),
         ([], "for each input"),
         (Contrast(2, "predicted"), "a class to compare with"),
+        (Contrast("tiger cat", "tiger cat"), "'tiger cat' cannot be contrasted with itself"),
+        (Contrast(2, 2), "contrasted with itself"),
+        (Contrast("Tiger_Cat", 2), "contrasted with itself"),
+        (Contrast("tabby", "tabby cat"), "'tabby, tabby cat' cannot be contrasted with itself"),
+        (Several("tabby", Contrast("bull mastiff", 3)), "contrasted with itself"),
+        (Several(0, "tiger cat", 2), "'tiger cat' is asked for twice"),
+        (Several(Contrast("tabby", 2), Contrast("tabby cat", 2)), "is asked for twice"),
         (Class(0, output="logit"), "not 'logit'"),  # type: ignore[arg-type]
     ],
 )

@@ -137,7 +137,13 @@ class Contrast(Target):
         against = class_index(self.against, labels)
         if against is None:
             raise InvalidArgument("A contrast needs a class to compare with, by number or label.")
-        return replace(self, of=class_index(self.of, labels), against=against)
+        of = class_index(self.of, labels)
+        if of == against:
+            raise InvalidArgument(
+                f"{_label(of, labels)!r} cannot be contrasted with itself, as the difference is always 0; "
+                "name two different classes."
+            )
+        return replace(self, of=of, against=against)
 
     def fixed(self, scores: Tensor) -> Target:
         return Difference(*(part.fixed(scores) for part in self._parts))
@@ -241,7 +247,11 @@ class Several(Target):
         return self.targets[0].layer
 
     def bound(self, labels: Labels) -> Target:
-        return Several(*(target.bound(labels) for target in self.targets))
+        targets = [target.bound(labels) for target in self.targets]
+        for number, target in enumerate(targets):
+            if isinstance(target, Class | Contrast | Unit) and target in targets[:number]:
+                raise InvalidArgument(f"The target '{target.name(labels)}' is asked for twice.")
+        return Several(*targets)
 
     def each(self, inputs: int) -> "Each":
         """These targets for inputs that are each there as often as there are targets, side by side."""
@@ -318,6 +328,8 @@ def as_target(value: TargetLike, labels: Labels = None) -> Target:
 
 def _unbound(target: Any) -> Target:
     """Labels stay as they are until the model's are known."""
+    if isinstance(target, Target):
+        return target
     return Class(target) if target is None or isinstance(target, str) else as_target(target)
 
 
