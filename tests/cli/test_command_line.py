@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -177,6 +178,28 @@ def test_maps_can_be_saved_as_numbers(folder):
     assert done.returncode == 0, done.stderr
     with np.load(folder / "maps.npz") as maps:
         assert maps["0/gradcam"].shape == (128, 128)
+
+
+ONE_OUTPUT = """
+import torch
+def build():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 224 * 224, 1))
+"""
+
+
+def test_the_one_output_of_a_regression_is_shown_with_its_value_and_no_probability(folder, tmp_path):
+    (tmp_path / "one.py").write_text(ONE_OUTPUT)
+    done = underhood("explain", folder / "ruler.png", "--model", f"file:{tmp_path}/one.py:build",
+                     "--method", "saliency", "--out", tmp_path / "r.html")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    value = re.search(r"ruler.png: output (-?\d+\.\d{3})\n  explained: output, score (\S+)\n", done.stdout)
+    assert value
+    assert value[1] == value[2]
+    page = (tmp_path / "r.html").read_text()
+    assert "gives <b>output</b>" in page
+    assert "class 0" not in page
+    assert "prob." not in page
 
 
 SLOW_MODEL = """

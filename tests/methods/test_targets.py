@@ -95,6 +95,24 @@ def test_the_probability_of_a_model_with_one_output_is_its_sigmoid() -> None:
     assert found.prediction.probabilities[0] == pytest.approx(p, abs=1e-6)
 
 
+def test_the_output_of_a_model_with_one_is_no_class() -> None:
+    torch.manual_seed(0)
+    net = nn.Linear(4, 1)
+    for target, name in (
+        (None, "output"),
+        (0, "output"),
+        (uh.Class(0, "probability"), "output (probability)"),
+    ):
+        for method in (SIGNED, uh.Occlusion()):
+            assert method(net, X[0], target).target == name
+    told = SIGNED(net, X[0]).as_dict()["prediction"]
+    value = net(X[0]).item()
+    assert told["top"] == [{"label": "output", "probability": None, "score": pytest.approx(value, abs=1e-6)}]
+    assert (told["class"], told["label"]) == (None, "output")
+    labelled = uh.Model(net, labels=["age"])
+    assert SIGNED(labelled, X[0], "age").target == SIGNED(labelled, X[0]).prediction.label == "age"
+
+
 def test_a_function_as_target(linear: uh.Model) -> None:
     def margin(scores: Tensor) -> Tensor:
         return scores[:, 0] - scores[:, 1:].mean(1)

@@ -290,7 +290,8 @@ def test_wrappers_are_looked_through() -> None:
 def test_a_model_with_one_output_predicts_by_its_sigmoid() -> None:
     prediction = Model(OneByOne()).predict(torch.tensor([1.0, 1.0]))
     assert not isinstance(prediction, list)
-    assert (prediction.index, prediction.label) == (0, "class 0")
+    assert (prediction.index, prediction.label) == (0, "output")
+    assert not prediction.has_classes
     assert prediction.top()[0][1] == pytest.approx(0.8808, abs=1e-4)
 
 

@@ -155,7 +155,7 @@ def _print(
 
 def _print_record(record: dict[str, Any], *, first: bool) -> None:
     if first:
-        top = [f"{c['label']} {c['probability']:.2f}" for c in record["prediction"]["top"][:3]]
+        top = [f"{c['label']} {_shown(c)}" for c in record["prediction"]["top"][:3]]
         click.echo(f"{record['input']['name']}: {', '.join(top)}")
         click.echo(f"  explained: {record['target']}, score {record['score']:.3f}")
     facts = {k: v for k, v in record["diagnostics"].items() if k in SHOWN and v is not None}
@@ -164,6 +164,12 @@ def _print_record(record: dict[str, Any], *, first: bool) -> None:
     )
     warning = f"  no signal: {record['no_signal']}" if record["no_signal"] else ""
     click.echo(f"  {record['method']:<22}{told}{warning}")
+
+
+def _shown(output: dict[str, Any]) -> str:
+    """The probability of a class; of an output that is none, its value."""
+    probability = output["probability"]
+    return f"{output['score']:.3f}" if probability is None else f"{probability:.2f}"
 
 
 SHOWN = {

@@ -49,6 +49,7 @@ from underhood.methods.scorecam import ScoreCAM
 from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 from underhood.models import Model, Prediction, as_target, load
+from underhood.models.prediction import named
 from underhood.models.target import Several, TargetLike
 
 METHODS: tuple[type[Method], ...] = (
@@ -244,7 +245,7 @@ def _explanations(
 ) -> Iterator[Explanation]:
     """One explanation per input from a batch's attribution."""
     model, target = run.engine.model, run.target
-    labels = tuple(model.labels) if model.labels else None
+    labels = _fitting(tuple(model.labels) if model.labels else None, run.outputs)
     settings = replace(run.engine.settings, progress=None, cancel=None)
     for i, subject in enumerate(subjects):
         row = torch.tensor([i])
@@ -255,7 +256,7 @@ def _explanations(
             parameters=method.parameters(),
             target=target.name(labels, i),
             score=float(run.score[i]),
-            prediction=Prediction(run.outputs[i].numpy().copy(), _fitting(labels, run.outputs)),
+            prediction=Prediction(run.outputs[i].numpy().copy(), labels),
             subject=subject,
             reduction=attribution.reduction,
             diagnostics=attribution.diagnostics[i] if attribution.diagnostics else {},
@@ -272,7 +273,7 @@ def _fitting(labels: tuple[str, ...] | None, outputs: Tensor) -> tuple[str, ...]
         raise InvalidArgument(
             f"There are {len(labels)} labels, but the model has {outputs.shape[1]} outputs."
         )
-    return labels
+    return named(labels, outputs.shape[1])
 
 
 def _subject(model: Model, name: str, x: Tensor) -> Subject:

@@ -117,14 +117,15 @@ class Explanation:
     def as_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""
         p = self.prediction
-        top = [{"label": a, "probability": b, "score": c} for a, b, c in p.top()]
+        probable, index = p.has_classes, p.index if p.has_classes else None
+        top = [{"label": a, "probability": b if probable else None, "score": c} for a, b, c in p.top()]
         return {
             "input": {"name": self.subject.name, "sha256": self.subject.digest},
             "method": self.method,
             "parameters": dict(self.parameters),
             "target": self.target,
             "score": self.score,
-            "prediction": {"class": p.index, "label": p.label, "top": top},
+            "prediction": {"class": index, "label": p.label, "top": top},
             "diagnostics": dict(self.diagnostics),
             "grid": self.grid,
             "no_signal": self.no_signal,

@@ -5,13 +5,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Labels = tuple[str, ...] | None
+
+
+def named(labels: Labels, outputs: int) -> Labels:
+    """The labels of so many outputs; a single one without a label is no class, and called "output"."""
+    return labels or (("output",) if outputs == 1 else None)
+
 
 @dataclass(frozen=True)
 class Prediction:
     """Scores (C,), pre-softmax, of one input, and the classes' labels."""
 
     scores: NDArray[np.float32]
-    labels: tuple[str, ...] | None = None
+    labels: Labels = None
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there are classes to choose from; a single output, such as a regression's, is a number."""
+        return len(self.scores) > 1
 
     @property
     def index(self) -> int:
@@ -32,7 +44,8 @@ class Prediction:
         return np.asarray(exp / exp.sum(), dtype=np.float32)
 
     def label_of(self, index: int) -> str:
-        return self.labels[index] if self.labels else f"class {index}"
+        labels = named(self.labels, len(self.scores))
+        return labels[index] if labels else f"class {index}"
 
     def top(self, k: int = 5) -> list[tuple[str, float, float]]:
         """The k highest classes as (label, probability, score), best first."""

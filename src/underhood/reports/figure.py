@@ -70,10 +70,13 @@ def block(items: Sequence[Explanation]) -> Image.Image:
 
 def first_cell(item: Explanation) -> Image.Image:
     """The picture as the model saw it, where there is one, and what the model said."""
-    lines = [
-        Line(f"{label}, {words.percent(p)}, score {words.number(score)}", 14, SOFT if i else INK)
-        for i, (label, p, score) in enumerate(item.prediction.top())
+    said = [
+        f"{label}, {words.percent(p)}, score {words.number(score)}"
+        if item.prediction.has_classes
+        else f"{label}, score {words.number(score)}"
+        for label, p, score in item.prediction.top()
     ]
+    lines = [Line(text, 14, SOFT if i else INK) for i, text in enumerate(said)]
     if item.subject.pixels is None:
         return cell(item.subject.name, None, None, lines)
     picture = Image.fromarray(np.ascontiguousarray(item.subject.pixels))

@@ -29,7 +29,7 @@ class Tally:
     provenance: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def add(self, section: view.Section, items: list[Explanation]) -> None:
-        said = f"{section.predicted} {section.probability}"
+        said = f"{section.predicted} {section.said}"
         self.index.append((section.number, section.name, said, section.thumbnail))
         self.maps += len(items)
         for item in items:

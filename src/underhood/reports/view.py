@@ -71,7 +71,8 @@ class Section:
     digest: str
     model: str
     predicted: str
-    probability: str
+    said: str  # of the prediction: its probability, or the value of an output that is no class
+    has_classes: bool
     top: list[tuple[str, float, str, str]]
     targets: list[tuple[str, str]]
     questions: list[tuple[str, str, list[Panel]]]
@@ -106,7 +107,8 @@ def section(index: int, items: Sequence[Explanation]) -> Section:
         digest=subject.digest,
         model=str(items[0].provenance.get("model", "")),
         predicted=prediction.label,
-        probability=top[0][2],
+        said=top[0][2] if prediction.has_classes else f"score {top[0][3]}",
+        has_classes=prediction.has_classes,
         top=top,
         targets=list(dict.fromkeys((i.target, words.number(i.score)) for i in items)),
         questions=[
