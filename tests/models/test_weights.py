@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,20 @@ def test_a_pickle_with_code_is_refused_by_name_and_does_not_run(tmp_path: Path, 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_bare_pickle_with_code_does_not_run(tmp_path: Path, protocol: int) -> None:
+@pytest.mark.parametrize("nested", [False, True], ids=["alone", "beside a state dict"])
+def test_a_bare_pickle_with_code_is_refused_by_name_and_does_not_run(
+    tmp_path: Path, protocol: int, nested: bool
+) -> None:
     trace = tmp_path / "it ran"
     path = tmp_path / "weights.pth"
-    path.write_bytes(pickle.dumps(Payload(Path(f"'{trace}'")), protocol=protocol))
-    with pytest.raises(BadWeights, match=r"weights\.pth"):
+    payload = Payload(Path(f"'{trace}'"))
+    held = (
+        OrderedDict(posix="system", by="me", also="me", state_dict=OrderedDict(), note=payload)
+        if nested
+        else payload
+    )
+    path.write_bytes(pickle.dumps(held, protocol=protocol))
+    with pytest.raises(BadWeights, match=r"weights\.pth holds the Python object '(posix|nt)\.system'"):
         load_weights(build(), path)
     assert not trace.exists()
 

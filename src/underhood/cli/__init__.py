@@ -10,6 +10,7 @@ from underhood.cli.errors import guarded
 def main() -> None:
     """Entry point of the command `underhood`."""
     for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does: nothing half-written
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, signal.default_int_handler)
     sys.exit(guarded(lambda: underhood.main(standalone_mode=False)))

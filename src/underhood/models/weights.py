@@ -2,8 +2,9 @@
 
 import pickle
 import pickletools
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from underhood.errors import BadWeights
 
 NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+HARMLESS = re.compile(r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.\w+Storage")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
@@ -106,19 +108,31 @@ def _named_global(message: str) -> str:
 
 
 def _global_in_pickle(path: Path) -> str | None:
-    """The first Python object that a plain pickle names, found without unpickling."""
-    words: list[str] = []
+    """The first Python object in a plain pickle that state dicts do not need, found without unpickling."""
     try:
-        for operation, argument, _ in pickletools.genops(path.read_bytes()[:1_000_000]):
-            if operation.name == "GLOBAL":
-                return str(argument).replace(" ", ".")
-            if operation.name == "STACK_GLOBAL":
-                return ".".join(words[-2:])
-            if isinstance(argument, str):
-                words.append(argument)
+        return next((name for name in _globals(path) if not HARMLESS.fullmatch(name)), None)
     except Exception:  # no pickle at all
         return None
-    return None
+
+
+def _globals(path: Path) -> Iterator[str]:
+    """What a plain pickle names; a name's two words may have been used before, and be remembered."""
+    words: list[str] = []
+    memo: dict[Any, Any] = {}
+    last: Any = None
+    for operation, argument, _ in pickletools.genops(path.read_bytes()[:1_000_000]):
+        if operation.name == "GLOBAL":
+            yield str(argument).replace(" ", ".")
+        elif operation.name == "STACK_GLOBAL":
+            yield ".".join(words[-2:])
+        elif operation.name == "MEMOIZE":
+            memo[len(memo)] = last
+        elif operation.name.endswith("PUT"):
+            memo[argument] = last
+        else:
+            last = memo.get(argument) if operation.name.endswith("GET") else argument
+            if isinstance(last, str):
+                words.append(last)
 
 
 def _without_prefix(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
