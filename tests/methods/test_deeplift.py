@@ -521,7 +521,7 @@ def test_a_reference_changes_nothing_of_the_callers_tensors() -> None:
 
 
 def test_gradients_with_a_reference_tell_the_change_and_its_score() -> None:
-    from underhood.methods.multipliers import Multipliers
+    from underhood.methods.deeplift.multipliers import Multipliers
 
     net, x, x0 = ML().requires_grad_(False), row(20, 50, 30), row(1, 2, 3)
     found = differentiate(net, x.clone(), uh.Class(0), (), Log(), Multipliers(), x0.clone())

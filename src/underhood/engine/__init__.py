@@ -1,5 +1,6 @@
 """How the network is run: the only room that runs it."""
 
+from underhood.engine.attached import Back, attached
 from underhood.engine.attention import Attention, Attentions
 from underhood.engine.engine import Engine
 from underhood.engine.inside import Inside, gradient_and_activation, inside
@@ -16,6 +17,7 @@ from underhood.engine.trace import grad_cam_layer, trace
 __all__ = [
     "Attention",
     "Attentions",
+    "Back",
     "Engine",
     "Gradients",
     "Inside",
@@ -28,6 +30,7 @@ __all__ = [
     "Settings",
     "Shared",
     "WeightedSum",
+    "attached",
     "grad_cam_layer",
     "gradient_and_activation",
     "inside",

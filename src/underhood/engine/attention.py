@@ -282,6 +282,4 @@ def _slopes(s: Tensor, found: Sequence[_Found], *, everywhere: bool) -> list[Ten
 
 
 def _is_over_last(op: Op) -> bool:
-    args, kwargs = op.arguments(*op.inputs)
-    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    return dim in (-1, op.inputs[0].ndim - 1)
+    return op.argument(1, "dim") in (-1, op.inputs[0].ndim - 1)

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,7 +46,6 @@ POINTWISE = words(
     """
 )
 NORMALISATIONS = frozenset({"layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"})
-SOFTMAXES = frozenset({"softmax", "log_softmax"})
 MAXIMA = frozenset({f"{kind}max_pool{d}d" for d in (1, 2, 3) for kind in ("", "adaptive_")} | {"amax", "max"})
 
 _ALIASES = {
@@ -90,6 +89,24 @@ class Op:
             leaves[place] = tensor
         args, kwargs = tree.tree_unflatten(leaves, self.form)
         return args, kwargs
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """One of its arguments, wherever it was given."""
+        args, kwargs = self.arguments()
+        return args[place] if len(args) > place else kwargs.get(name, default)
+
+    def named(self, *order: str) -> dict[str, Any]:
+        """The arguments that were given, by name; those without one come in this order."""
+        args, kwargs = self.arguments()
+        return dict(zip(order, args, strict=False)) | kwargs
+
+    def with_weight(self, change: Callable[[Tensor], Tensor]) -> "Op":
+        """The same with another weight, and without a bias."""
+        places = [
+            i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor) and i not in self.places
+        ]
+        changed = dict.fromkeys(places) | {places[0]: change(self.leaves[places[0]])}
+        return replace(self, leaves=tuple(changed.get(i, leaf) for i, leaf in enumerate(self.leaves)))
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from underhood.engine import Engine, Op, PlainRules, Run, Settings
+from underhood.engine import Engine, Op, PlainRules, Run, Settings, attached
 from underhood.engine.ops import CONVOLUTIONS, POINTWISE, PRODUCTS
 from underhood.errors import BadModel, InvalidArgument
 from underhood.inputs import gather
 from underhood.inputs.gather import displayed
 from underhood.methods.guided import Deconvnet
-from underhood.methods.multipliers import attached
 from underhood.models import Model, Target
 
 BLOCK = 16  # inputs read at a time
@@ -227,9 +226,7 @@ class Reach(PlainRules):
 def _reading(op: Op) -> Any:
     """A plain operation that reads the same places, all of them with positive weights."""
     if op.name in CONVOLUTIONS and len(op.inputs) == 1:
-        places = [i for i, leaf in enumerate(op.leaves) if isinstance(leaf, Tensor) and i not in op.places]
-        ones = dict.fromkeys(places) | {places[0]: torch.ones_like(op.leaves[places[0]])}
-        return replace(op, leaves=tuple(ones.get(i, leaf) for i, leaf in enumerate(op.leaves)))
+        return op.with_weight(torch.ones_like)
     if op.name in POINTWISE | {"batch_norm"} and len(op.inputs) == 1:
         return lambda x: x
     if op.name in PRODUCTS and op.name in ("mul", "div"):
@@ -240,9 +237,8 @@ def _reading(op: Op) -> Any:
 
 
 def _mean_pool(op: Op) -> Any:
-    args, kwargs = op.arguments()
-    given = dict(zip(("kernel_size", "stride", "padding", "dilation", "ceil_mode"), args[1:], strict=False))
-    given |= {key: value for key, value in kwargs.items() if key != "return_indices"}
+    given = op.named("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    given = {key: value for key, value in given.items() if key not in ("input", "return_indices")}
     if given.pop("dilation", 1) not in (1, (1, 1), [1, 1]):
         return None
     return lambda x: F.avg_pool2d(x, **given)

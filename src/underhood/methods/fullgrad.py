@@ -148,9 +148,7 @@ def bias_of(op: Op) -> Tensor | None:
         return nothing if nothing.any() else None
     if not (op.name in CONVOLUTIONS or op.name in BIAS_AT):
         return None
-    args, kwargs = op.arguments(*op.inputs)
-    at = BIAS_AT.get(op.name, 2)
-    bias = kwargs.get("bias", args[at] if len(args) > at else None)
+    bias = op.argument(BIAS_AT.get(op.name, 2), "bias")
     if bias is None or op.name not in CONVOLUTIONS | {"group_norm"}:
         return bias
     return bias.reshape(-1, *[1] * (op.inputs[0].ndim - 2))

@@ -136,8 +136,7 @@ def is_rectifier(op: Op) -> bool:
         return True
     if op.name not in LOWER_LIMIT:
         return False
-    args, kwargs = op.arguments()
-    low = kwargs.get(LOWER_LIMIT[op.name], args[1] if len(args) > 1 else None)
+    low = op.argument(1, LOWER_LIMIT[op.name])
     return isinstance(low, int | float) and low == 0
 
 

@@ -1,6 +1,6 @@
 """A layer with weights, y = w ∗ x + b, that rules may run with other weights, forwards and transposed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +53,7 @@ def affine(op: Op) -> Affine | None:
     if op.name == "linear":
         return _linear(*args, **kwargs)
     if op.name in CONVOLUTIONS:
-        return _convolution(op.name, args, kwargs)
+        return _convolution(op)
     if op.name == "matmul" and args[0] is op.inputs[0]:
         other = args[1] if len(args) > 1 else next(iter(kwargs.values()))
         return _linear(args[0], other.T) if other.ndim == 2 else None
@@ -64,12 +64,12 @@ def _linear(_input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Affin
     return Affine(weight, bias, F.linear, lambda s, w, _: s @ w)
 
 
-def _convolution(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Affine:
-    transposed = "transpose" in name
+def _convolution(op: Op) -> Affine:
+    transposed = "transpose" in op.name
     order = ORDER_TRANSPOSED if transposed else ORDER
-    given: dict[str, Any] = {**DEFAULTS, **dict(zip(order, args, strict=False)), **kwargs}
+    given = {**DEFAULTS, **op.named(*order)}
     weight, groups, padding = given["weight"], given["groups"], given["padding"]
-    function, others = getattr(F, name), [given[key] for key in order[3:]]
+    function, others = getattr(F, op.name), [given[key] for key in order[3:]]
 
     def run(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         return function(x, w, b, *others)

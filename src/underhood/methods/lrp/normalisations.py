@@ -13,12 +13,10 @@ from underhood.errors import NotDifferentiable
 
 def scale_and_shift(op: Op) -> tuple[Tensor, Tensor]:
     """Of batch normalisation in evaluation mode, y = scale · x + shift, (C,) each."""
-    args, kwargs = op.arguments(*op.inputs)
     order = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
     if op.function is not F.batch_norm:  # torch.batch_norm
         order = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
-    given: dict[str, Any] = {"eps": 1e-5, "weight": None, "bias": None, "training": False}
-    given |= dict(zip(order, args, strict=False)) | kwargs
+    given = {"eps": 1e-5, "weight": None, "bias": None, "training": False, **op.named(*order)}
     mean, variance = given["running_mean"], given["running_var"]
     if given["training"] or mean is None:
         raise NotDifferentiable(

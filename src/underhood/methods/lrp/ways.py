@@ -88,8 +88,7 @@ def by_gradient(op: Op, share: float = 1) -> Back:
 
 
 def softmax(op: Op) -> Back:
-    args, kwargs = op.arguments(*op.inputs)
-    dim = kwargs["dim"] if "dim" in kwargs else args[1]
+    dim = op.argument(1, "dim")
 
     def back(R: Tensor, inputs: Sequence[Tensor], output: Callable[[], Tensor]) -> list[Tensor]:
         (x,) = inputs
@@ -101,12 +100,11 @@ def softmax(op: Op) -> Back:
 
 def as_average(op: Op) -> Callable[[Tensor], Tensor]:
     """Average pooling over the same windows as an operation of max-pooling."""
-    args, kwargs = op.arguments(*op.inputs)
     function = getattr(F, op.name.replace("max", "avg"))
     if op.name.startswith("adaptive"):
-        return lambda x: function(x, kwargs.get("output_size", args[1] if len(args) > 1 else None))
-    order = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-    given = dict(zip(order, args, strict=False)) | kwargs
+        size = op.argument(1, "output_size")
+        return lambda x: function(x, size)
+    given = op.named("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
     if given.get("dilation", 1) not in (1, (1, 1), [1, 1]):
         raise NotDifferentiable(f"Layer '{op.layer}' pools with dilation; use pooling='winner'.")
     stride, padding = given.get("stride"), given.get("padding", 0)

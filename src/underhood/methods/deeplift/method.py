@@ -19,10 +19,10 @@ from underhood.inputs import Variants
 from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.methods.at_layer import shown
 from underhood.methods.card import Card
+from underhood.methods.deeplift.multipliers import Multipliers
+from underhood.methods.deeplift.reveal_cancel import RevealCancel
 from underhood.methods.method import Attribution, Method
-from underhood.methods.multipliers import Multipliers
 from underhood.methods.paths import completeness, each_baseline, incomplete
-from underhood.methods.reveal_cancel import RevealCancel
 
 Rule = Literal["rescale", "reveal_cancel"]
 RULES: dict[Rule, type[Multipliers]] = {"rescale": Multipliers, "reveal_cancel": RevealCancel}

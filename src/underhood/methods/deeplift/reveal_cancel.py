@@ -11,16 +11,15 @@ gave, as batch normalisation does, carries both along. Where nothing linear went
 the rule is Rescale's.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from underhood.engine import Op
+from underhood.engine import Op, attached
 from underhood.engine.ops import CONVOLUTIONS, LINEAR, MOVES, SUMS
-from underhood.methods.multipliers import Multipliers, attached, derivative, is_linear, rescale, rule_of
+from underhood.methods.deeplift.multipliers import Multipliers, is_linear, rule_of
+from underhood.methods.deeplift.rules import derivative, rescale
 
 Parts = tuple[Tensor, Tensor]  # Δ⁺ and Δ⁻, with the graph by which they depend on what went before
 
@@ -89,14 +88,7 @@ def _by_sign(change: Tensor) -> Parts:
 
 
 def _weighted(op: Op, rise: Tensor, fall: Tensor) -> Parts:
-    places = [i for i, leaf in enumerate(op.leaves) if isinstance(leaf, Tensor) and i not in op.places]
-    weight = op.leaves[places[0]]
-
-    def by(part: Tensor) -> Callable[[Tensor], Tensor]:
-        changed = dict.fromkeys(places) | {places[0]: part}  # without a bias
-        return replace(op, leaves=tuple(changed.get(i, leaf) for i, leaf in enumerate(op.leaves)))
-
-    plus, minus = by(weight.clamp(min=0)), by(weight.clamp(max=0))
+    plus, minus = op.with_weight(lambda w: w.clamp(min=0)), op.with_weight(lambda w: w.clamp(max=0))
     return plus(rise) + minus(fall), minus(rise) + plus(fall)
 
 
