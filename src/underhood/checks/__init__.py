@@ -4,6 +4,24 @@ from underhood.checks.batch import Batch, batches
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.complexity import Gini
+from underhood.checks.faithfulness import (
+    FaithfulnessCorrelation,
+    FaithfulnessEstimate,
+    MonotonicityCorrelation,
+    SensitivityN,
+)
 from underhood.checks.reading import Checked, Reading
 
-__all__ = ["Batch", "Check", "CheckCard", "Checked", "Gini", "Reading", "batches"]
+__all__ = [
+    "Batch",
+    "Check",
+    "CheckCard",
+    "Checked",
+    "FaithfulnessCorrelation",
+    "FaithfulnessEstimate",
+    "Gini",
+    "MonotonicityCorrelation",
+    "Reading",
+    "SensitivityN",
+    "batches",
+]

@@ -52,3 +52,23 @@ def p_value(value: float, controls: Sequence[float], better: Direction) -> float
 def skill(value: float, control: float, best: float) -> float | None:
     """0 at the control's figure, 1 at the best possible one; None where the two do not differ."""
     return None if best == control else float((value - control) / (best - control))
+
+
+class Against(NamedTuple):
+    """How a map's figure stands against those of its shifted copies."""
+
+    p: float | None
+    skill: float | None
+    passed: bool | None  # better at 5 %; not better than they are on average; or neither
+    mean: float | None  # of the copies
+
+
+def against(value: float, shifted: Sequence[float], best: float, better: Direction = "higher") -> Against:
+    """`value` compared with the figures of shifted copies that exist, and with the best possible one."""
+    others = [v for v in shifted if np.isfinite(v)]
+    if not others:
+        return Against(None, None, None, None)
+    p, mean = p_value(value, others, better), float(np.mean(others))
+    ahead = value > mean if better == "higher" else value < mean
+    passed = True if p is not None and p <= 0.05 and ahead else None if ahead else False
+    return Against(p, skill(value, mean, best), passed, mean)

@@ -54,7 +54,9 @@ def figure(value: Tensor) -> float | None:
 
 
 def _flat(values: Tensor) -> Tensor:
-    return values.amax(-1) == values.amin(-1)
+    """Whether all are the same, but for the rounding of sums in float64."""
+    high, low = values.double().amax(-1), values.double().amin(-1)
+    return high - low <= 1e-13 * torch.maximum(high.abs(), low.abs())
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -42,6 +42,11 @@ class Log:
     precision: str = "float32"
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def calls(self) -> float:
+        """All of it in forward passes of one input; a backward pass counts 2."""
+        return float(self.forward + self.partial + 2 * self.backward)
+
 
 @dataclass(frozen=True)
 class Gradients:
