@@ -204,7 +204,7 @@ def test_inpainting_cannot_stand_for_a_whole_input() -> None:
 # -- hiding ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("baseline", ["zeros", "grey", "blur", "noise", "inpaint"])
+@pytest.mark.parametrize("baseline", ["zeros", "grey", "blur", "noise", "inpaint", "noisy_linear"])
 def test_hiding_nothing_changes_nothing(baseline: str) -> None:
     inputs = pictures()
     nothing = torch.zeros(3, 20, 30, dtype=torch.bool)
@@ -225,7 +225,7 @@ def test_rows_are_hidden_column_by_column() -> None:
     assert hidden.tolist() == [[0, 1, 2], [0, 4, 5]]
 
 
-@pytest.mark.parametrize("name", ["blur", "inpaint"])
+@pytest.mark.parametrize("name", ["blur", "inpaint", "noisy_linear"])
 def test_what_needs_pictures_says_so(name: str) -> None:
     rows, baseline = torch.ones(2, 5), as_baseline(name)
     with pytest.raises(InvalidArgument, match=f"'{name}' needs pictures"):

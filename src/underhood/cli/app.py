@@ -53,7 +53,7 @@ def underhood() -> None:
     "model [default: gradcam, integrated_gradients, occlusion].",
 )
 @click.option("--baseline", metavar="NAME", help="What absent means: zeros, mean, black, grey, white, blur, "
-    "noise or inpaint.")  # fmt: skip
+    "noise, inpaint or noisy_linear.")  # fmt: skip
 @click.option(
     "--layer",
     metavar="NAME",

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underhood.errors import InvalidArgument, UnknownName
-from underhood.inputs.random import BASELINE, uniform
+from underhood.inputs.imputation import impute
+from underhood.inputs.random import BASELINE, normal, uniform
 from underhood.inputs.variants import broadcast_as
 from underhood.models import Preprocess
 
@@ -146,6 +147,32 @@ class Inpaint(Baseline):
         return _push_pull(inputs, (~_over_channels(hidden, inputs)).to(inputs.dtype))
 
 
+@dataclass(frozen=True)
+class NoisyLinear(Baseline):
+    """Hidden pixels are weighted means of their neighbours, plus noise (ROAD, Rong et al. 2022).
+
+    The noise, of standard deviation `sigma` in the network's input units, hides from the network where the
+    unnaturally smooth parts lie: their outline may give the class away.
+    """
+
+    sigma: float = 0.01
+    name: str = "noisy_linear"
+
+    def __post_init__(self) -> None:
+        if not self.sigma >= 0:
+            raise InvalidArgument(f"The noise has a standard deviation of at least 0, not {self.sigma}.")
+
+    def values(self, inputs: Tensor, preprocess: Preprocess | None, seed: int) -> Tensor:  # noqa: ARG002
+        """The noise; `hide` adds what it is on top of."""
+        return (self.sigma * normal((1, 1, *inputs.shape[1:]), seed, BASELINE)).expand(1, *inputs.shape)
+
+    def hide(self, inputs: Tensor, hidden: Tensor, values: Tensor) -> Tensor:
+        if inputs.ndim != 4:
+            raise InvalidArgument("The baseline 'noisy_linear' needs pictures (B, C, H, W).")
+        hidden = _over_channels(hidden, inputs)
+        return torch.where(hidden, impute(inputs, hidden) + values, inputs)
+
+
 NAMED: dict[str, Callable[[], Baseline]] = {
     "zeros": Zeros,
     "mean": Mean,
@@ -155,6 +182,7 @@ NAMED: dict[str, Callable[[], Baseline]] = {
     "blur": Blur,
     "noise": Noise,
     "inpaint": Inpaint,
+    "noisy_linear": NoisyLinear,
 }
 
 BaselineLike = Baseline | str | float | Tensor
@@ -178,12 +206,12 @@ def as_baseline(value: BaselineLike) -> Baseline:
 
 
 def as_whole(value: BaselineLike) -> Baseline:
-    """A baseline that stands for a whole absent input; inpainting needs surroundings, so it cannot."""
+    """A baseline that stands for a whole absent input; what is filled from its surroundings cannot."""
     baseline = as_baseline(value)
-    if isinstance(baseline, Inpaint):
+    if isinstance(baseline, Inpaint | NoisyLinear):
         raise InvalidArgument(
-            "The baseline 'inpaint' fills hidden parts from their surroundings and cannot stand for a "
-            "whole input; use another here, such as 'blur'."
+            f"The baseline '{baseline.name}' fills hidden parts from their surroundings and cannot stand "
+            "for a whole input; use another here, such as 'blur'."
         )
     return baseline
 
