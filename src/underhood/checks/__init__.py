@@ -10,6 +10,7 @@ from underhood.checks.faithfulness import (
     MonotonicityCorrelation,
     SensitivityN,
 )
+from underhood.checks.infidelity import Infidelity
 from underhood.checks.reading import Checked, Reading
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FaithfulnessCorrelation",
     "FaithfulnessEstimate",
     "Gini",
+    "Infidelity",
     "MonotonicityCorrelation",
     "Reading",
     "SensitivityN",
