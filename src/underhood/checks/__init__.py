@@ -11,9 +11,17 @@ from underhood.checks.faithfulness import (
     SensitivityN,
 )
 from underhood.checks.infidelity import Infidelity
+from underhood.checks.rank_stability import RankStability, RetrainingStability, SeedStability
 from underhood.checks.reading import Checked, Reading
+from underhood.checks.relative_stability import (
+    RelativeInputStability,
+    RelativeOutputStability,
+    RelativeRepresentationStability,
+)
+from underhood.checks.stability import AverageSensitivity, LocalLipschitz, MaxSensitivity
 
 __all__ = [
+    "AverageSensitivity",
     "Batch",
     "Check",
     "CheckCard",
@@ -22,8 +30,16 @@ __all__ = [
     "FaithfulnessEstimate",
     "Gini",
     "Infidelity",
+    "LocalLipschitz",
+    "MaxSensitivity",
     "MonotonicityCorrelation",
+    "RankStability",
     "Reading",
+    "RelativeInputStability",
+    "RelativeOutputStability",
+    "RelativeRepresentationStability",
+    "RetrainingStability",
+    "SeedStability",
     "SensitivityN",
     "batches",
 ]
