@@ -11,6 +11,7 @@ from underhood.checks.faithfulness import (
     SensitivityN,
 )
 from underhood.checks.infidelity import Infidelity
+from underhood.checks.localisation import IoU, PointingGame, RelevanceMass, RelevanceRank
 from underhood.checks.rank_stability import RankStability, RetrainingStability, SeedStability
 from underhood.checks.reading import Checked, Reading
 from underhood.checks.relative_stability import (
@@ -30,14 +31,18 @@ __all__ = [
     "FaithfulnessEstimate",
     "Gini",
     "Infidelity",
+    "IoU",
     "LocalLipschitz",
     "MaxSensitivity",
     "MonotonicityCorrelation",
+    "PointingGame",
     "RankStability",
     "Reading",
     "RelativeInputStability",
     "RelativeOutputStability",
     "RelativeRepresentationStability",
+    "RelevanceMass",
+    "RelevanceRank",
     "RetrainingStability",
     "SeedStability",
     "SensitivityN",

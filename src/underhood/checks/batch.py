@@ -10,13 +10,22 @@ from torch import Tensor
 
 from underhood.engine import Engine, Run
 from underhood.errors import InvalidArgument, Unfit
-from underhood.methods import Attribution, Explanation, Method
+from underhood.methods import Attribution, Card, Explanation, Method
 from underhood.methods.explanation import Origin
 from underhood.methods.given import Given
 from underhood.models import Model, Target
 from underhood.models.target import PerInput
 
 SIZE = 16  # explanations that are questioned together
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What another method says of the same inputs: its maps (B, *places)."""
+
+    method: Method
+    card: Card
+    maps: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +36,8 @@ class Batch:
     maps:   (B, *places), the heatmaps; values: (B, …), the attributions themselves.
     memory: what checks find about these inputs whatever the method, such as scores of hidden parts; shared
             by the batches of all methods on the same inputs.
+    beside: the other methods' maps of these inputs.
+    first:  the number of the first of these inputs among all that are checked.
     """
 
     explanations: tuple[Explanation, ...]
@@ -35,6 +46,8 @@ class Batch:
     maps: Tensor
     values: Tensor
     memory: dict[Any, Any] = field(default_factory=dict)
+    beside: tuple[Beside, ...] = ()
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.explanations)
@@ -81,14 +94,15 @@ def batches(explanations: Explanation | Iterable[Explanation], size: int = SIZE)
     """
     given = [explanations] if isinstance(explanations, Explanation) else explanations
     held: list[list[Explanation]] = []
+    first = 0
     for _, group in groupby(given, key=_question):
         found = list(group)
         if held and (len(held) == size or not _alike(held[-1], found)):
-            yield from _by_method(held)
-            held = []
+            yield from _by_method(held, first)
+            held, first = [], first + len(held)
         held.append(found)
     if held:
-        yield from _by_method(held)
+        yield from _by_method(held, first)
 
 
 def _question(explanation: Explanation) -> tuple[Any, ...]:
@@ -111,16 +125,22 @@ def _kind(explanation: Explanation) -> tuple[Any, ...]:
     )
 
 
-def _by_method(held: Sequence[Sequence[Explanation]]) -> Iterator[Batch]:
+def _by_method(held: Sequence[Sequence[Explanation]], first: int) -> Iterator[Batch]:
     """One batch per method, all with the same run and memory."""
     origins = [origin_of(group[0]) for group in held]
     target = stacked([origin.target for origin in origins])
     engine = Engine(origins[0].model, origins[0].settings)
     run, memory = Run(engine, torch.cat([o.inputs for o in origins]), target), dict[Any, Any]()
-    for items in zip(*held, strict=True):
-        maps = torch.stack([torch.from_numpy(e.heatmap().copy()) for e in items])
+    groups = list(zip(*held, strict=True))
+    every = [Beside(origin_of(items[0]).method, items[0].card, _stacked_maps(items)) for items in groups]
+    for number, (items, own) in enumerate(zip(groups, every, strict=True)):
         values = torch.stack([torch.from_numpy(e.values.copy()) for e in items])
-        yield Batch(tuple(items), origin_of(items[0]).method, run, maps, values, memory)
+        beside = tuple(every[:number] + every[number + 1 :])
+        yield Batch(items, own.method, run, own.maps, values, memory, beside, first)
+
+
+def _stacked_maps(items: Sequence[Explanation]) -> Tensor:
+    return torch.stack([torch.from_numpy(e.heatmap().copy()) for e in items])
 
 
 def origin_of(explanation: Explanation) -> Origin:

@@ -34,7 +34,7 @@ def top_overlap(a: Tensor, b: Tensor, share: float = 0.1) -> Tensor:
     smaller of its two shares: so a map overlaps with itself by 1.
     """
     k = max(1, round(share * a.shape[-1]))
-    overlap = torch.minimum(_seats(a, k), _seats(b, k)).sum(-1) / k
+    overlap = torch.minimum(seats(a, k), seats(b, k)).sum(-1) / k
     return torch.where(_flat(a) | _flat(b), torch.nan, overlap)
 
 
@@ -65,7 +65,7 @@ def _centred(values: Tensor) -> Tensor:
     return torch.where(_flat(values)[..., None], torch.nan, off / off.norm(dim=-1, keepdim=True))
 
 
-def _seats(values: Tensor, k: int) -> Tensor:
+def seats(values: Tensor, k: int) -> Tensor:
     """How much of a seat among the k highest each place has, (…, n); they sum to k."""
     last = values.topk(k, dim=-1).values[..., -1:]
     above, tied = values > last, values == last
