@@ -1,6 +1,5 @@
 """Can it be believed? Evidence for or against explanations, each figure beside its controls."""
 
-from underhood.checks.agreement import Agreement
 from underhood.checks.batch import Batch, batches
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
@@ -13,6 +12,7 @@ from underhood.checks.faithfulness import (
 )
 from underhood.checks.infidelity import Infidelity
 from underhood.checks.localisation import IoU, PointingGame, RelevanceMass, RelevanceRank
+from underhood.checks.randomisation import Randomisation
 from underhood.checks.rank_stability import RankStability, RetrainingStability, SeedStability
 from underhood.checks.reading import Checked, Reading
 from underhood.checks.relative_stability import (
@@ -23,7 +23,6 @@ from underhood.checks.relative_stability import (
 from underhood.checks.stability import AverageSensitivity, LocalLipschitz, MaxSensitivity
 
 __all__ = [
-    "Agreement",
     "AverageSensitivity",
     "Batch",
     "Check",
@@ -38,6 +37,7 @@ __all__ = [
     "MaxSensitivity",
     "MonotonicityCorrelation",
     "PointingGame",
+    "Randomisation",
     "RankStability",
     "Reading",
     "RelativeInputStability",
