@@ -1,5 +1,6 @@
 """Can it be believed? Evidence for or against explanations, each figure beside its controls."""
 
+from underhood.checks.agreement import Agreement
 from underhood.checks.batch import Batch, batches
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
@@ -23,6 +24,7 @@ from underhood.checks.relative_stability import (
 from underhood.checks.stability import AverageSensitivity, LocalLipschitz, MaxSensitivity
 
 __all__ = [
+    "Agreement",
     "AverageSensitivity",
     "Batch",
     "Check",
