@@ -4,7 +4,8 @@ from underhood.checks.agreement import Agreement
 from underhood.checks.batch import Batch, batches
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
-from underhood.checks.complexity import Gini
+from underhood.checks.completeness import Completeness, Conservation
+from underhood.checks.complexity import Entropy, Gini
 from underhood.checks.faithfulness import (
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
@@ -30,6 +31,9 @@ __all__ = [
     "Check",
     "CheckCard",
     "Checked",
+    "Completeness",
+    "Conservation",
+    "Entropy",
     "FaithfulnessCorrelation",
     "FaithfulnessEstimate",
     "Gini",
