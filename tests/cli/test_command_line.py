@@ -64,6 +64,25 @@ def test_json_is_one_document_that_holds_what_was_said(folder):
     assert told["explanations"][0]["provenance"]["seed"] == 0
 
 
+def test_several_targets_are_explained_from_one_set_of_passes(folder):
+    both = ("--target", "malignant", "--target", "benign", "--json")
+    done = explained(folder, *both, "--method", "saliency", "--method", "integrated_gradients")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["explanations"]
+    assert [(e["target"], e["method"]) for e in told] == [
+        ("malignant", "saliency"),
+        ("malignant", "integrated_gradients"),
+        ("benign", "saliency"),
+        ("benign", "integrated_gradients"),
+    ]
+    scores = {c["label"]: c["score"] for c in told[0]["prediction"]["top"]}
+    assert {e["target"]: e["score"] for e in told} == pytest.approx(scores, abs=1e-5)
+    for path in (told[1], told[3]):
+        assert path["provenance"]["backward_passes"] == 100
+        assert path["provenance"]["forward_passes"] < 60
+    assert "Saliency: benign" in (folder / "report.html").read_text()
+
+
 def test_a_folder_and_a_glob_are_searched(folder):
     by_folder = underhood("explain", folder, "--model", "demo:cheating", "--method", "saliency", "--json",
                           "--out", folder / "a.html")  # fmt: skip

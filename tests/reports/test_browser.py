@@ -316,6 +316,21 @@ def test_nothing_hangs_over_the_side(opened, report, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize(("width", "rows"), [(1280, 2), (390, 4)])
+def test_the_maps_of_two_targets_share_a_row_where_there_is_room(opened, tmp_path, width, rows):
+    both = [
+        fakes.explanation(target=target, method=key, card=fakes.card(key))
+        for target in ("dog", "cat")
+        for key in ("Grad-CAM", "LayerCAM")
+    ]
+    write_html(both, tmp_path / "report.html")
+    page = opened(tmp_path / "report.html", wait=4, viewport={"width": width, "height": 844})
+    tops = [round(box["y"]) for box in (s.bounding_box() for s in page.locator(".panel .stage").all())]
+    assert len(set(tops)) == rows
+    assert tops == sorted(tops)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_long_names_do_not_widen_the_page(opened, tmp_path):
     name = "x" * 300
     long = fakes.explanation(

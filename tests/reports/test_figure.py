@@ -16,6 +16,25 @@ def test_the_figure_has_the_picture_and_every_map():
     assert image.height > 2 * figure.CELL
 
 
+def test_of_several_targets_every_method_has_a_row(monkeypatch):
+    titles = []
+    cell = figure.cell
+    monkeypatch.setattr(figure, "cell", lambda title, *rest: titles.append(title) or cell(title, *rest))
+    image = render_png(of_two_targets())
+    assert titles == ["both.png", "Grad-CAM: dog", "Grad-CAM: cat", "Saliency: dog", "Saliency: cat"]
+    assert image.width == 2 * figure.MARGIN + 3 * figure.CELL + 2 * figure.GAP
+    below = np.asarray(image)[image.height // 2 + figure.MARGIN :]
+    assert (below[:, : figure.MARGIN + figure.CELL] == 255).all()  # the picture stands in the first row alone
+    assert not (below[:, figure.MARGIN + figure.CELL :] == 255).all()
+
+
+def of_two_targets():
+    """In the order in which they are explained: target by target."""
+    for target in ("dog", "cat"):
+        yield fakes.explanation(target=target)
+        yield fakes.explanation(target=target, method="saliency", card=fakes.card("Saliency"))
+
+
 def test_where_a_map_is_zero_the_grey_picture_shows():
     values = np.zeros((4, 4), dtype=np.float32)
     values[0, 0], values[3, 3] = 1, -1

@@ -78,6 +78,22 @@ def test_six_maps_of_a_noisy_picture_stay_below_a_megabyte():
     assert len(render_html(maps).encode()) < 1_000_000
 
 
+@pytest.mark.parametrize(("targets", "columns"), [(2, "by-2"), (3, "by-3"), (4, "by-2"), (5, None)])
+def test_maps_of_several_targets_stand_side_by_side(targets, columns):
+    names = [f"class {i}" for i in range(targets)]
+    page = render_html(
+        fakes.explanation(target=name, method=key, card=fakes.card(key))
+        for name in names
+        for key in ("Grad-CAM", "LayerCAM")
+    )
+    headings = re.findall(r"<h4>([^<]*)</h4>", page)
+    assert headings == [f"{key}: {name}" for key in ("Grad-CAM", "LayerCAM") for name in names]
+    [answers] = [a["class"] for _, a in Elements(page).found if "answers" in a.get("class", "").split()]
+    assert re.findall(r"by-\d", answers) == ([columns] if columns else [])
+    contents = re.findall(r'<a href="#map-[^"]*">([^<]*)</a>', page)
+    assert contents == (["Grad-CAM", "LayerCAM"] if targets > 3 else [])
+
+
 def test_the_page_carries_the_values():
     item = fakes.explanation(fakes.blob(48, 0.3, 0.6, 0.2))
     [text] = packed(render_html([item]))

@@ -41,7 +41,13 @@ def underhood() -> None:
 @TRUST
 @PREPROCESS
 @click.option("--labels", metavar="FILE", help="A label per line, or JSON.")
-@click.option("--target", metavar="LABEL", help="Class to explain, by label or number [default: predicted].")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="LABEL",
+    help="Class to explain, by label or number; several are shown side by side [default: predicted].",
+)
 @click.option("--against", metavar="LABEL", help="Why the target rather than this class.")
 @click.option("--probability", is_flag=True, help="Explain the probability, not the pre-softmax score.")
 @click.option(

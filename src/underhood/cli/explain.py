@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from underhood.inputs import as_baseline, find_pictures
 from underhood.methods import Explanation, Explanations, Method, RawAttention, as_methods, explain_each
 from underhood.methods.explain import is_open
 from underhood.methods.files import SUFFIXES
-from underhood.models import Class, Contrast, Target, load
+from underhood.models import Class, Contrast, Several, Target, load
 from underhood.reports import write_html
 
 
@@ -28,7 +29,7 @@ def run(
     trust: bool,
     preprocess: str | None,
     labels: str | None,
-    target: str | None,
+    targets: Sequence[str],
     against: str | None,
     probability: bool,
     methods: Sequence[str],
@@ -44,7 +45,7 @@ def run(
     """Explain and write; 1 where any input failed, though the others are done."""
     path = _checked_path(out)
     chosen = _methods(methods, baseline, layer)
-    asked = _target(target, against, probability)
+    asked = _target(targets, against, probability)
     paths = list(find_pictures(inputs))
     loaded = load(model, weights=weights, labels=labels, preprocess=preprocess, layer=layer, trust=trust)
     asked = asked.bound(tuple(loaded.labels) if loaded.labels else None)
@@ -104,9 +105,10 @@ def _at(method: Any, layer: str, fields: Sequence[str]) -> Method:
     return replace(method, **{field: layer}) if field else method
 
 
-def _target(target: str | None, against: str | None, probability: bool) -> Target:
+def _target(targets: Sequence[str], against: str | None, probability: bool) -> Target:
     output: Any = "probability" if probability else "score"
-    return Contrast(target, against, output) if against else Class(target, output)
+    asked = [Contrast(of, against, output) if against else Class(of, output) for of in targets or (None,)]
+    return Several(*asked) if len(asked) > 1 else asked[0]
 
 
 def _announced(paths: Sequence[Path], next_input: Any) -> Iterator[Path]:
@@ -144,26 +146,25 @@ def _print(
     else:
         for note in dict.fromkeys(note for r in records for note in r["provenance"]["notes"]):
             click.echo(f"Note: {note}", err=True)
-        shown: set[str] = set()
-        for record in records:
-            _print_record(record, first=record["input"]["name"] not in shown)
-            shown.add(record["input"]["name"])
+        for line in dict.fromkeys(chain.from_iterable(map(_said, records))):
+            click.echo(line[-1])
         click.echo(f"Wrote {path}")
     for name, reason in failures.items():
         click.echo(f"Error: {name}: {reason}", err=True)
 
 
-def _print_record(record: dict[str, Any], *, first: bool) -> None:
-    if first:
-        top = [f"{c['label']} {_shown(c)}" for c in record["prediction"]["top"][:3]]
-        click.echo(f"{record['input']['name']}: {', '.join(top)}")
-        click.echo(f"  explained: {record['target']}, score {record['score']:.3f}")
+def _said(record: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Lines on one map; those on its input and its target are shared with other maps of these."""
+    name, target = record["input"]["name"], record["target"]
+    top = [f"{c['label']} {_shown(c)}" for c in record["prediction"]["top"][:3]]
+    yield name, f"{name}: {', '.join(top)}"
+    yield name, target, f"  explained: {target}, score {record['score']:.3f}"
     facts = {k: v for k, v in record["diagnostics"].items() if k in SHOWN and v is not None}
     told = ", ".join(
         f"{SHOWN[k]} {v:.3g}" if isinstance(v, float) else f"{SHOWN[k]} {v}" for k, v in facts.items()
     )
     warning = f"  no signal: {record['no_signal']}" if record["no_signal"] else ""
-    click.echo(f"  {record['method']:<22}{told}{warning}")
+    yield name, target, record["method"], f"  {record['method']:<22}{told}{warning}"
 
 
 def _shown(output: dict[str, Any]) -> str:

@@ -53,11 +53,18 @@ def figure(explanations: Iterable[Explanation]) -> Image.Image:
 
 
 def block(items: Sequence[Explanation]) -> Image.Image:
-    """The picture and all maps of one input, in rows of four."""
-    cells = [first_cell(items[0]), *(map_cell(item) for item in items)]
-    rows = [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
+    """The picture and all maps of one input, in rows of four; of several targets, a row for each method."""
+    targets, first = len({item.target for item in items}), first_cell(items[0])
+    cells = [map_cell(item, several=targets > 1) for item in view.by_method(items)]
+    if 1 < targets < COLUMNS:
+        empty = Image.new("RGB", (CELL, 1), PAPER)
+        rows = [[empty, *cells[i : i + targets]] for i in range(0, len(cells), targets)]
+        rows[0][0] = first
+    else:
+        cells = [first, *cells]
+        rows = [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
     heights = [max(cell.height for cell in row) for row in rows]
-    across = min(len(cells), COLUMNS)
+    across = len(rows[0])
     width = 2 * MARGIN + across * CELL + (across - 1) * GAP
     sheet = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) - 1) + 2 * MARGIN), PAPER)
     top = MARGIN
@@ -77,14 +84,16 @@ def first_cell(item: Explanation) -> Image.Image:
         for label, p, score in item.prediction.top()
     ]
     lines = [Line(text, 14, SOFT if i else INK) for i, text in enumerate(said)]
+    name = words.base(item.subject.name)
     if item.subject.pixels is None:
-        return cell(item.subject.name, None, None, lines)
+        return cell(name, None, None, lines)
     picture = Image.fromarray(np.ascontiguousarray(item.subject.pixels))
     fitted = _fitted(picture, Image.Resampling.BICUBIC)
-    return cell(item.subject.name, fitted, None, [Line("as the model saw it", 13), *lines])
+    return cell(name, fitted, None, [Line("as the model saw it", 13), *lines])
 
 
-def map_cell(item: Explanation) -> Image.Image:
+def map_cell(item: Explanation, *, several: bool = False) -> Image.Image:
+    """A map; of several targets, its title names the one."""
     heatmap = view.checked_heatmap(item)
     scale = encode.scale(heatmap)
     signed = view.is_signed(item, heatmap)
@@ -100,7 +109,7 @@ def map_cell(item: Explanation) -> Image.Image:
     limits = (f"−{words.number(scale.limit)}" if signed else "0", words.number(scale.limit), signed)
     clipped = f", {words.percent(scale.clipped)} clipped" if heatmap.ndim == 2 else ""
     return cell(
-        item.card.name,
+        f"{item.card.name}: {item.target}" if several else item.card.name,
         picture,
         limits if heatmap.ndim == 2 else None,
         [

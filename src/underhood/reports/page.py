@@ -15,7 +15,6 @@ from underhood.methods.explanation import Explanation
 from underhood.reports import Failures, colours, view, words
 
 HERE = Path(__file__).parent
-LONG_NAME = 30  # letters; the index shows the last part of a longer path
 KEPT_VALUES = 6  # of one provenance entry; of more, their number is given
 
 
@@ -101,13 +100,8 @@ def _assets() -> dict[str, Any]:
         "colours": colours.as_json(),
         "caveat": words.CAVEAT,
         "short": words.short,
-        "base": _base,
+        "base": words.base,
     }
-
-
-def _base(name: str) -> str:
-    """The last part of a long path; what is no path stays as it is."""
-    return Path(name).name if len(name) > LONG_NAME and Path(name).suffix else name
 
 
 def _source(text: str) -> str:

@@ -88,6 +88,12 @@ class Section:
     def many(self) -> bool:
         return self.maps >= MANY_MAPS
 
+    @property
+    def columns(self) -> int:
+        """How many maps stand in a row so that those of one method share rows; 0 where it is no matter."""
+        count = len(self.targets)
+        return next((n for n in (3, 2) if count % n == 0), 0) if count > 1 else 0
+
 
 def sections(explanations: Iterable[Explanation]) -> Iterator[tuple[Section, list[Explanation]]]:
     """One section after the other; only the explanations of one input are held at a time."""
@@ -97,6 +103,7 @@ def sections(explanations: Iterable[Explanation]) -> Iterator[tuple[Section, lis
 
 
 def section(index: int, items: Sequence[Explanation]) -> Section:
+    items = by_method(items)
     subject, prediction = items[0].subject, items[0].prediction
     panels = [panel(item, f"map-{index}-{number}") for number, item in enumerate(items, start=1)]
     top = [(label, 100 * p, words.percent(p), words.number(score)) for label, p, score in prediction.top()]
@@ -120,6 +127,12 @@ def section(index: int, items: Sequence[Explanation]) -> Section:
         thumbnail=None if pixels is None else encode.thumbnail_uri(pixels),
         size=None if pixels is None else (pixels.shape[0], pixels.shape[1]),
     )
+
+
+def by_method(items: Sequence[Explanation]) -> list[Explanation]:
+    """One method's maps of several targets beside each other."""
+    order = list(dict.fromkeys(item.method for item in items))
+    return sorted(items, key=lambda item: order.index(item.method))
 
 
 def panel(item: Explanation, anchor: str = "map") -> Panel:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 CAVEAT = "Shows what the model used, not whether it is right."
+LONG_NAME = 30  # letters; of a longer path the last part is shown where there is little room
 BASELINE = "baseline"  # the parameter that every caption names apart
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -34,6 +36,11 @@ def percent(share: float) -> str:
 
 def plain(key: str) -> str:
     return key.replace("_", " ")
+
+
+def base(name: str) -> str:
+    """The last part of a long path; what is no path stays as it is."""
+    return Path(name).name if len(name) > LONG_NAME and Path(name).suffix else name
 
 
 def short(digest: str) -> str:
