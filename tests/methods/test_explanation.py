@@ -3,8 +3,9 @@
 import base64
 import errno
 import json
+import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import torch
 
 import underhood as uh
 from tests.methods.nets import pictures, resnet18
+from underhood.cli.explain import _write as write_stream
+from underhood.methods.explanation import Subject
+from underhood.methods.files import SUFFIXES, save
 
 X = pictures(2, 32)
 
@@ -142,9 +146,9 @@ def full_disk(*_: Any, **__: Any) -> None:
 
 
 FAILURES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    ".json": lambda patch: patch.setattr(Path, "write_text", full_disk),
+    ".json": lambda patch: patch.setattr(json, "dumps", full_disk),
     ".html": lambda patch: patch.setattr(Path, "write_text", full_disk),
-    ".npz": lambda patch: patch.setattr(np, "savez_compressed", full_disk),
+    ".npz": lambda patch: patch.setattr(np.lib.format, "write_array", full_disk),
     ".png": lambda patch: patch.setattr("PIL.Image.Image.save", full_disk),
 }
 
@@ -163,16 +167,51 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_older_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_ctrl_c_while_writing_leaves_nothing(
-    found: uh.Explanations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: Any, **__: Any) -> None:
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_ctrl_c_while_writing_leaves_nothing(found: uh.Explanations, tmp_path: Path, suffix: str) -> None:
+    def interrupted() -> Iterator[uh.Explanation]:
+        yield from found[:2]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "write_text", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        found.save(tmp_path / "out.json")
+        save(interrupted(), tmp_path / f"out{suffix}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".html", ".json", ".npz"])
+def test_a_stream_is_written_one_by_one_and_none_is_kept(
+    found: uh.Explanations, tmp_path: Path, suffix: str
+) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = 0
+
+    def stream() -> Iterator[uh.Explanation]:
+        nonlocal most
+        for number in range(30):
+            one = replace(
+                found[0], values=found[0].values * number, subject=Subject(f"{number}", f"{number}")
+            )
+            alive.add(one)
+            most = max(most, len(alive))
+            yield one
+            del one
+
+    path = tmp_path / f"out{suffix}"
+    write_stream(stream(), path, {}, "")
+    assert 0 < most <= 4
+    if suffix == ".json":
+        assert [r["input"]["name"] for r in no_nan(path.read_text("utf-8"))] == [str(n) for n in range(30)]
+    elif suffix == ".npz":
+        with np.load(path) as loaded:
+            assert np.array_equal(loaded["29/saliency"], found[0].values * 29)
+            assert len(json.loads(str(loaded["about"]))) == 30
+    else:
+        assert path.read_text("utf-8").count("<h4>Saliency</h4>") == 30
+
+
+def test_nothing_is_an_empty_list(tmp_path: Path) -> None:
+    uh.Explanations([]).save(tmp_path / "none.json")
+    assert json.loads((tmp_path / "none.json").read_text()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """`underhood explain`."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from underhood.cli.progress import progress
 from underhood.engine import Settings
 from underhood.errors import InvalidArgument, UnderhoodError, UnknownName
 from underhood.inputs import as_baseline, find_pictures
-from underhood.methods import Explanation, Explanations, Method, RawAttention, as_methods, explain_each
+from underhood.methods import Explanation, Method, RawAttention, as_methods, explain_each
 from underhood.methods.explain import is_open
-from underhood.methods.files import SUFFIXES
+from underhood.methods.files import SUFFIXES, save
 from underhood.models import Class, Contrast, Several, Target, load
 from underhood.reports import write_html
 
@@ -50,7 +49,8 @@ def run(
     loaded = load(model, weights=weights, labels=labels, preprocess=preprocess, layer=layer, trust=trust)
     asked = asked.bound(tuple(loaded.labels) if loaded.labels else None)
     failures: dict[str, str] = {}
-    records: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []  # for machines
+    lines: dict[tuple[str, ...], None] = {}  # for people: of their maps no more is kept
     with progress(len(paths)) as (report, next_input):
         settings = Settings(device, precision, memory, seed, report)
 
@@ -64,11 +64,21 @@ def run(
                 skip_unfit=is_open(methods) if methods else layer is None,
                 failed=lambda name, error: failures.__setitem__(name, str(error)),
             ):
-                records.extend(e.as_dict() for e in done)
+                for record in (e.as_dict() for e in done):
+                    if as_json:
+                        records.append(record)
+                    else:
+                        lines.update(dict.fromkeys(_said(record)))
                 yield from done
 
         _write(stream(), path, failures, command)
-    _print(records, failures, path, as_json)
+    if as_json:
+        found = {"output": str(path), "explanations": records, "failures": failures}
+        click.echo(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        _print(lines, path)
+    for name, reason in failures.items():
+        click.echo(f"Error: {name}: {reason}", err=True)
     return 1 if failures else 0
 
 
@@ -131,31 +141,24 @@ def _write(explanations: Iterator[Explanation], path: Path, failures: dict[str, 
     if path.suffix == ".html":
         write_html(all_of_them(), path, failures=lambda: failures, command=command)
     else:
-        Explanations(list(all_of_them()), failures).save(path)
+        save(all_of_them(), path)
 
 
-def _print(
-    records: Sequence[dict[str, Any]],
-    failures: dict[str, str],
-    path: Path,
-    as_json: bool,
-) -> None:
-    if as_json:
-        found = {"output": str(path), "explanations": records, "failures": failures}
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
-    else:
-        for note in dict.fromkeys(note for r in records for note in r["provenance"]["notes"]):
-            click.echo(f"Note: {note}", err=True)
-        for line in dict.fromkeys(chain.from_iterable(map(_said, records))):
-            click.echo(line[-1])
-        click.echo(f"Wrote {path}")
-    for name, reason in failures.items():
-        click.echo(f"Error: {name}: {reason}", err=True)
+def _print(lines: Iterable[tuple[str, ...]], path: Path) -> None:
+    for about, *_, text in lines:
+        if about == NOTE:
+            click.echo(f"Note: {text}", err=True)
+    for about, *_, text in lines:
+        if about != NOTE:
+            click.echo(text)
+    click.echo(f"Wrote {path}")
 
 
 def _said(record: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Lines on one map; those on its input and its target are shared with other maps of these."""
+    """The lines on one map, each after what it is about: maps share some, printed once."""
     name, target = record["input"]["name"], record["target"]
+    for note in record["provenance"]["notes"]:
+        yield NOTE, note
     top = [f"{c['label']} {_shown(c)}" for c in record["prediction"]["top"][:3]]
     yield name, f"{name}: {', '.join(top)}"
     yield name, target, f"  explained: {target}, score {record['score']:.3f}"
@@ -173,6 +176,7 @@ def _shown(output: dict[str, Any]) -> str:
     return f"{output['score']:.3f}" if probability is None else f"{probability:.2f}"
 
 
+NOTE = "a note"
 SHOWN = {
     "layer": "layer",
     "relative_gap": "completeness gap",

@@ -2,8 +2,9 @@
 
 import base64
 import json
+import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,19 @@ from underhood.plugins import plugin
 SUFFIXES = (".html", ".png", ".json", ".npz")
 
 
-def save(explanations: Sequence[Explanation], path: Path) -> None:
-    """Write by suffix: .html the report, .png the figure, .json everything, .npz the arrays."""
+def save(explanations: Iterable[Explanation], path: Path) -> None:
+    """Write by suffix: .html the report, .png the figure, .json everything, .npz the arrays.
+
+    .json and .npz are written one explanation after the other, and none is kept; a .png is one sheet of
+    bounded height, and refused beyond it.
+    """
     if path.suffix not in SUFFIXES:
         raise UnknownName("file type", path.suffix or path.name, SUFFIXES)
     with atomic(path) as temporary:
         if path.suffix == ".npz":
-            np.savez_compressed(temporary, **_arrays(explanations))
+            _write_npz(explanations, temporary)
         elif path.suffix == ".json":
-            records = [_with_values(explanation) for explanation in explanations]
-            temporary.write_text(json.dumps(records, indent=1, allow_nan=False), encoding="utf-8")
+            _write_json(explanations, temporary)
         elif path.suffix == ".html":
             page = plugin("writers", "html", kind="writer")(explanations)
             temporary.write_text(page, encoding="utf-8", errors="replace")
@@ -34,13 +38,31 @@ def save(explanations: Sequence[Explanation], path: Path) -> None:
             plugin("writers", "png", kind="writer")(explanations).save(temporary)
 
 
-def _arrays(explanations: Sequence[Explanation]) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for number, e in enumerate(explanations):
-        arrays[f"{number}/{e.method}"] = e.values
-        arrays |= {f"{number}/{e.method}/{name}": array for name, array in e.arrays.items()}
-    arrays["about"] = json.dumps([e.as_dict() for e in explanations], allow_nan=False)
-    return arrays
+def _write_json(explanations: Iterable[Explanation], path: Path) -> None:
+    """One list of records, a record at a time."""
+    with path.open("w", encoding="utf-8") as file:
+        before = "[\n"
+        for e in explanations:
+            file.write(before + json.dumps(_with_values(e), indent=1, allow_nan=False))
+            before = ",\n"
+        file.write("[]" if before == "[\n" else "\n]\n")
+
+
+def _write_npz(explanations: Iterable[Explanation], path: Path) -> None:
+    """As numpy.savez_compressed, but an array at a time; kept is the text of every record alone."""
+    about: list[str] = []
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+
+        def write(name: str, array: Any) -> None:
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+        for number, e in enumerate(explanations):
+            write(f"{number}/{e.method}", e.values)
+            for name, array in e.arrays.items():
+                write(f"{number}/{e.method}/{name}", array)
+            about.append(json.dumps(e.as_dict(), allow_nan=False))
+        write("about", f"[{', '.join(about)}]")
 
 
 def _with_values(explanation: Explanation) -> dict[str, Any]:

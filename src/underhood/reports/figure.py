@@ -34,16 +34,18 @@ class Line:
 
 def figure(explanations: Iterable[Explanation]) -> Image.Image:
     """One block per input, under each other."""
-    groups = groupby(explanations, key=view.identity)
-    blocks = [block(list(group)) for _, group in groups]
+    blocks: list[Image.Image] = []
+    height = 0
+    for _, group in groupby(explanations, key=view.identity):
+        blocks.append(block(list(group)))
+        height += blocks[-1].height
+        if height > TALLEST:  # at once: of what comes no more need be explained, nor held
+            raise InvalidArgument(
+                f"A figure of {len(blocks)} inputs or more would be taller than {TALLEST:,} pixels; "
+                "write fewer inputs, or the .html report."
+            )
     if not blocks:
         raise InvalidArgument("There is no explanation to write.")
-    height = sum(b.height for b in blocks)
-    if height > TALLEST:
-        raise InvalidArgument(
-            f"A figure of {len(blocks)} inputs would be {height} pixels tall; "
-            "write fewer inputs, or the .html report."
-        )
     sheet = Image.new("RGB", (max(b.width for b in blocks), height), PAPER)
     top = 0
     for item in blocks:
