@@ -1,6 +1,10 @@
 """Real networks on real pictures: the runs of "First light"."""
 
 import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,3 +120,26 @@ def test_all_sample_images_are_predicted_as_recorded(mobilenet_v2: Model) -> Non
     assert [p.index for p in predictions] == [int(row["mnv2_top1"]) for row in rows]
     truth = [float(p.probabilities[int(row["idx"])]) for p, row in zip(predictions, rows, strict=True)]
     assert truth == pytest.approx([float(row["mnv2_p_true"]) for row in rows], abs=0.01)
+
+
+COMMAND = "import tests.support.torchvision_ops; from underhood.cli import main; main()"
+
+
+@pytest.mark.slow
+def test_one_command_explains_all_sample_images_with_the_predictions_on_record(tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")
+    weights = DATA / "models" / "mobilenet_v2_1.0_224_fp16.pth"
+    options = ["--model", "torchvision:mobilenet_v2", "--weights", weights, "--method", "gradcam", "--json"]
+    command = ["explain", DATA / "imagenet" / "images", *options, "--out", tmp_path / "report.html"]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    with (DATA / "imagenet" / "images.csv").open(newline="", encoding="utf-8") as file:
+        expected = {row["file"]: int(row["mnv2_top1"]) for row in csv.DictReader(file)}
+    found = {Path(e["input"]["name"]).name: e["prediction"]["class"] for e in told["explanations"]}
+    assert found == expected
+    assert not told["failures"]
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.count('<section class="input"') == len(expected)
