@@ -3,36 +3,29 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import underhood as uh
+from tests.support.cheap import cheap
 
-METHODS: dict[str, uh.Method] = {
-    "saliency": uh.Saliency(),
-    "smoothgrad": uh.SmoothGrad(n=4),
-    "input_x_gradient": uh.InputXGradient(),
-    "integrated_gradients": uh.IntegratedGradients(steps=4),
-    "gradcam": uh.GradCAM(),
-    "eigencam": uh.EigenCAM(),
-    "scorecam": uh.ScoreCAM(),
-    "fullgrad": uh.FullGrad(),
-    "ablationcam": uh.AblationCAM(),
-    "occlusion": uh.Occlusion(size=8, stride=8),
-    "deeplift": uh.DeepLIFT(),
-    "deepshap": uh.DeepSHAP(),
-    "kernel_shap": uh.KernelSHAP(n=30, grouping=9),
-    "shapley_sampling": uh.ShapleySampling(4, grouping=4),
-    "exact_shapley": uh.ExactShapley(grouping=4),
-    "partition_shap": uh.PartitionSHAP(n=8),
-    "lime": uh.LIME(n=20, grouping=4),
-    "rise": uh.RISE(n=12, grid=2),
-    "guided_backprop": uh.GuidedBackprop(),
-    "deconvnet": uh.Deconvnet(),
-    "guided_gradcam": uh.GuidedGradCAM(),
-}
+METHODS = cheap()  # all of them
+NEEDS_A_LAYER = (*(key for key in METHODS if "cam" in key),)
+ATTENTION = ("raw_attention", "attention_rollout", "attention_relevance")
+ON_THE_CNN = {key: method for key, method in METHODS.items() if key not in ATTENTION}
+
+
+def suited(*methods: str) -> list[Any]:
+    """(build, method) for both networks and every method, or those named; attention is the transformer's."""
+    return [
+        pytest.param(build, METHODS[key], id=f"{net}-{key}")
+        for net, build in NETS.items()
+        for key in methods or METHODS
+        if net == "vit" or key not in ATTENTION
+    ]
 
 
 class Gnarly(nn.Module):

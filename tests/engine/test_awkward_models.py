@@ -11,7 +11,7 @@ import torch.nn.utils.parametrizations as new
 from torch import Tensor, nn
 
 import underhood as uh
-from tests.engine.nets import METHODS, NETS, Snapshot, explained, pictures
+from tests.engine.nets import METHODS, NETS, ON_THE_CNN, Snapshot, explained, pictures
 
 Output = namedtuple("Output", ["logits", "features"])
 
@@ -33,7 +33,7 @@ def test_the_gradient_is_that_of_the_model_in_evaluation_mode(build: Callable[[]
     assert torch.allclose(found, plain_gradient(net, x, 2), atol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("method", ON_THE_CNN.values(), ids=ON_THE_CNN)
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu")])
 def test_the_callers_context_does_not_change_the_result(
     method: uh.Method, context: Callable[[], Any]

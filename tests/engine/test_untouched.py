@@ -10,15 +10,24 @@ import torch
 from torch import Tensor, nn
 
 import underhood as uh
-from tests.engine.nets import METHODS, NETS, Snapshot, explained, pictures
+from tests.engine.nets import (
+    ATTENTION,
+    METHODS,
+    NEEDS_A_LAYER,
+    NETS,
+    ON_THE_CNN,
+    Snapshot,
+    explained,
+    pictures,
+    suited,
+)
 from underhood.engine.hooks import Taps
 
 both_nets = pytest.mark.parametrize("build", NETS.values(), ids=NETS)
-every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+every_method_on_both_nets = pytest.mark.parametrize(("build", "method"), suited())
 
 
-@both_nets
-@every_method
+@every_method_on_both_nets
 def test_a_success_leaves_the_model_as_it_was(build: Callable[[], nn.Module], method: uh.Method) -> None:
     net = build()
     before = Snapshot.of(net)
@@ -28,8 +37,7 @@ def test_a_success_leaves_the_model_as_it_was(build: Callable[[], nn.Module], me
     assert torch.equal(torch.get_rng_state(), rng)
 
 
-@both_nets
-@every_method
+@every_method_on_both_nets
 def test_a_failure_in_any_layer_leaves_the_model_as_it_was(
     build: Callable[[], nn.Module], method: uh.Method
 ) -> None:
@@ -116,7 +124,7 @@ def test_an_optimizer_still_trains_the_model_after_an_explanation() -> None:
             optimizer.zero_grad()
             module(x).square().sum().backward()
             optimizer.step()
-        for method in METHODS.values():
+        for method in ON_THE_CNN.values():
             method(net, x, 1)
     for trained, alone in zip(net.state_dict().values(), twin.state_dict().values(), strict=True):
         assert torch.equal(trained, alone)
@@ -148,7 +156,7 @@ def test_the_callers_input_is_not_written_to_by_a_model_that_works_in_place() ->
 
     x, net = pictures(2), InPlace()
     kept = x.clone()
-    values = {name: explained(method, net, x, [0, 1]) for name, method in METHODS.items()}
+    values = {name: explained(method, net, x, [0, 1]) for name, method in ON_THE_CNN.items()}
     assert torch.equal(x, kept)
     assert x.grad is None
     assert not x.requires_grad
@@ -172,13 +180,7 @@ def test_buffers_that_a_forward_pass_writes_to_stay_the_users() -> None:
 
     net = Counter()
     for name, method in METHODS.items():
-        if name not in (
-            "gradcam",
-            "eigencam",
-            "guided_gradcam",
-            "ablationcam",
-            "scorecam",
-        ):  # there is no layer
+        if name not in (*NEEDS_A_LAYER, *ATTENTION):
             method(net, pictures(2), 0)
     assert net.passes == 0
     assert not net.seen.any()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import underhood as uh
 from tests.methods.nets import Linear, explained
+from tests.support.cheap import cheap
 from tests.support.toys import B2, B3
 from underhood.inputs.grouping import elements, places
 from underhood.methods.integrated_gradients import gauss_legendre
@@ -17,14 +18,46 @@ seeds = st.integers(0, 2**16)
 numbers = st.floats(-3, 3, width=32)
 rows = hnp.arrays("float32", (3, 4), elements=numbers).map(torch.from_numpy)
 
+METHODS = cheap(torch.zeros(4))
 IG = uh.IntegratedGradients(steps=64)
-ATTRIBUTIONS: list[uh.Method] = [
-    IG,
-    uh.InputXGradient(),
-    uh.Occlusion(),
-    uh.Saliency("signed"),
-    uh.SmoothGrad(n=4),
-]
+few = settings(max_examples=4, deadline=None)  # of every method
+
+NOT_FOR_ROWS = {
+    **dict.fromkeys([key for key in METHODS if "cam" in key], "needs a layer with positions"),
+    **dict.fromkeys([key for key in METHODS if "attention" in key], "needs attention"),
+    "blur_ig": "blurs pictures",
+}
+ON_ROWS = {key: method for key, method in METHODS.items() if key not in NOT_FOR_ROWS} | {
+    "saliency": uh.Saliency("signed"),
+    "occlusion": uh.Occlusion(),  # element by element
+}
+GIVES_THE_IGNORED_SOMETHING = {
+    "partition_shap": "spreads the value of a group that it had no calls left to split",
+    "lime": "fits a line to samples",
+    "rise": "is a mean over random masks",
+}
+NOT_LINEAR = {
+    "guided_ig": "takes a path that depends on the model",
+    "guided_backprop": "drops negative gradients on the way",
+    "deconvnet": "drops negative gradients on the way",
+    "fullgrad": "adds magnitudes",
+    "lrp": "divides by what is kept away from zero",
+    "partition_shap": "splits what matters most to the model",
+}
+TREATS_TWINS_BY_CHANCE = {
+    "smoothgrad": "draws their noise apart",
+    "expected_gradients": "draws a background in which they differ",
+    "deepshap": "draws a background in which they differ",
+    "shapley_sampling": "draws orders",
+    "kernel_shap": "draws coalitions",
+    "rise": "draws masks",
+    "lime": "draws samples",
+    "partition_shap": "splits one and not the other where calls run out",
+}
+
+
+def all_but(exceptions: dict[str, str]) -> list[uh.Method]:
+    return [method for key, method in ON_ROWS.items() if key not in exceptions]
 
 
 def net(seed: int, inputs: int = 4, outputs: int = 3) -> nn.Module:
@@ -54,7 +87,7 @@ def test_equal_functions_written_differently_have_equal_integrated_gradients(x: 
     assert torch.allclose(a, b, atol=0.05)
 
 
-@quick
+@few
 @given(seeds, rows)
 def test_what_the_score_ignores_gets_nothing(seed: int, x: Tensor) -> None:
     class Blind(nn.Module):
@@ -65,8 +98,8 @@ def test_what_the_score_ignores_gets_nothing(seed: int, x: Tensor) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.inner(x[:, [0, 1, 3]])
 
-    for method in ATTRIBUTIONS:
-        assert not explained(method, Blind(), x, 1)[:, 2].any(), method.key
+    for method in all_but(GIVES_THE_IGNORED_SOMETHING):
+        assert explained(method, Blind(), x, 1)[:, 2].abs().max() < 1e-6, method.key
 
 
 @quick
@@ -81,7 +114,7 @@ def test_what_alone_changes_the_score_gets_all_of_it(x: Tensor, seed: int, chang
     assert torch.allclose(found[changed], difference, atol=4e-2)
 
 
-@quick
+@few
 @given(seeds, rows, st.floats(-2, 2), st.floats(-2, 2))
 def test_attribution_is_linear_in_the_model(seed: int, x: Tensor, a: float, b: float) -> None:
     class Mixture(nn.Module):
@@ -93,12 +126,12 @@ def test_attribution_is_linear_in_the_model(seed: int, x: Tensor, a: float, b: f
             return a * self.f(x) + b * self.g(x)
 
     mixture = Mixture()
-    for method in ATTRIBUTIONS:
+    for method in all_but(NOT_LINEAR):
         f, g, both = (explained(method, module, x, 1) for module in (mixture.f, mixture.g, mixture))
         assert torch.allclose(both, a * f + b * g, atol=1e-3), method.key
 
 
-@quick
+@few
 @given(seeds, rows)
 def test_elements_that_the_model_treats_alike_and_are_alike_get_the_same(seed: int, x: Tensor) -> None:
     class Symmetric(nn.Module):
@@ -111,7 +144,7 @@ def test_elements_that_the_model_treats_alike_and_are_alike_get_the_same(seed: i
 
     alike = x.clone()
     alike[:, 1] = alike[:, 0]
-    for method in (IG, uh.InputXGradient(), uh.Occlusion(), uh.Saliency("signed")):
+    for method in all_but(TREATS_TWINS_BY_CHANCE):
         found = explained(method, Symmetric(), alike, 1)
         assert torch.allclose(found[:, 0], found[:, 1], atol=1e-5), method.key
 
