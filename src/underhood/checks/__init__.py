@@ -6,6 +6,7 @@ from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.completeness import Completeness, Conservation
 from underhood.checks.complexity import Entropy, Gini
+from underhood.checks.decision import Decision
 from underhood.checks.faithfulness import (
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
@@ -23,6 +24,7 @@ from underhood.checks.relative_stability import (
     RelativeRepresentationStability,
 )
 from underhood.checks.stability import AverageSensitivity, LocalLipschitz, MaxSensitivity
+from underhood.checks.uncertainty import Uncertainty
 
 __all__ = [
     "Agreement",
@@ -33,6 +35,7 @@ __all__ = [
     "Checked",
     "Completeness",
     "Conservation",
+    "Decision",
     "Entropy",
     "FaithfulnessCorrelation",
     "FaithfulnessEstimate",
@@ -54,5 +57,6 @@ __all__ = [
     "RetrainingStability",
     "SeedStability",
     "SensitivityN",
+    "Uncertainty",
     "batches",
 ]
