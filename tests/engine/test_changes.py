@@ -163,3 +163,29 @@ def test_a_setting_inside_an_attribute_is_seen_by_the_next_call() -> None:
     assert np.allclose(uh.Saliency()(model, x, 0).values, 5 * before)
     net.scales[0] = 2.0
     assert np.allclose(uh.Saliency()(model, x, 0).values, 10 * before)
+
+
+def test_a_layer_changed_through_data_is_seen_whatever_its_memory_format() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+            self.weight = nn.Parameter(torch.ones(2, 8).T)  # in no memory format of torch's
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x).mean((2, 3)) @ self.weight
+
+    net, x = Turned(), pictures(1)
+    model = uh.Model(net)
+    for weight in (net.conv.weight, net.weight):
+        before = explained(uh.Saliency("signed"), model, x)
+        weight.data.mul_(2)
+        assert not torch.equal(explained(uh.Saliency("signed"), model, x), before)
+
+
+def test_an_unchanged_model_stands_in_once() -> None:
+    model = uh.Model(NETS["cnn"]())
+    seen = model.seen()
+    assert model.seen() is seen
+    model.module.conv1.weight.data.mul_(2)
+    assert model.seen() is not seen

@@ -56,9 +56,9 @@ def stand_in(model: Model, form: Form) -> Iterator[StandIn]:
     pool: list[StandIn] = model.scratch.setdefault("stand-ins", [])
     lock: threading.Lock = model.scratch.setdefault("lock", threading.Lock())
     with torch.inference_mode(False), torch.no_grad():
-        seen = Seen.of(model.module)
+        seen = model.seen()
         with lock:
-            pool[:] = [spare for spare in pool if spare.seen.same_as(seen)]
+            pool[:] = [spare for spare in pool if spare.seen is seen]
             fitting = [spare for spare in pool if spare.form == form]
             chosen = fitting[0] if fitting else None
             if chosen:

@@ -48,11 +48,11 @@ def split_call(name: str) -> tuple[str, int | None]:
 
 def find_layer(module: nn.Module, name: str) -> nn.Module:
     """The layer of that dotted name; otherwise an error that offers the nearest names."""
-    layers = named_layers(module)
     base, _ = split_call(name)
-    if base not in layers:
-        raise UnknownName("layer", base, layers)
-    return layers[base]
+    try:
+        return module.get_submodule(base or "?")  # the module itself, "", is no layer
+    except AttributeError:
+        raise UnknownName("layer", base, named_layers(module)) from None
 
 
 def kind_of(output: object, input_shape: Sequence[int]) -> Kind:

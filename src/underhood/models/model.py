@@ -70,10 +70,17 @@ class Model:
         """sha256 over architecture and weights, as they are now."""
         return digest(self.module)
 
+    def seen(self) -> Seen:
+        """The module as it is now; the same object as before unless it has changed."""
+        known: Seen | None = self.scratch.get("seen")
+        if known is None or not known.unchanged():
+            known = self.scratch["seen"] = Seen.of(self.module)
+        return known
+
     def digest_of(self, seen: Seen) -> str:
         """The digest of what was `seen`; computed anew only once that has changed."""
         known: tuple[Seen, str] | None = self.scratch.get("digest")
-        if known is None or not known[0].same_as(seen):
+        if known is None or known[0] is not seen:
             known = self.scratch["digest"] = (seen, digest(self.module))
         return known[1]
 

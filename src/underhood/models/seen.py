@@ -2,8 +2,9 @@
 
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import FunctionType
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 CONTAINERS = {dict, OrderedDict, list, set}
 SEALED = (bool, int, float, str, tuple, type(None), Tensor, nn.Module, type, FunctionType, *CONTAINERS)
+SAMPLE = 1024  # values of a tensor, or one in each row where those are more
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,54 +21,70 @@ class Seen:
     """A module's parts as they were, to compare with what they are now.
 
     Objects are compared by identity (keeping them alive keeps their identity theirs), tensors also by
-    address, version and some of their values, since writing through `.data` leaves no other trace.
+    address, version, shape and some of their values, since writing through `.data` leaves no other trace.
     """
 
-    objects: tuple[Any, ...]
-    tensors: tuple[tuple[int, int], ...]
-    sample: Tensor
+    owners: tuple[Any, ...]  # of attributes: the module, those inside it, and other objects they hold
+    containers: tuple[Any, ...]  # that are attributes: of parameters, hooks, …
+    objects: tuple[Any, ...]  # all that these hold
+    tensors: tuple[Tensor, ...]
+    states: tuple[Any, ...]  # of the tensors
+    views: tuple[Tensor, ...]  # of some of their values
+    sample: Tensor  # what those were
 
     @staticmethod
     def of(module: nn.Module) -> "Seen":
-        children = list(module.modules())
-        attributes = [value for child in children for value in child.__dict__.values()]
-        filled = [value for value in attributes if type(value) in CONTAINERS and value]
-        contents = [item for value in filled for item in _items(value)]  # parameters, hooks, …
+        children = tuple(module.modules())
+        attributes = [value for child in children for value in vars(child).values()]
+        containers = _of_types(attributes, lambda kind: kind in CONTAINERS)
         others = _of_types(attributes, lambda kind: not issubclass(kind, SEALED))
-        settings = [item for value in others for item in getattr(value, "__dict__", {}).values()]
-        objects = [*children, *attributes, *contents, *settings]
+        owners = (*children, *(value for value in others if hasattr(value, "__dict__")))
+        objects = tuple(_held(owners, containers))
         tensors = _of_types(objects, lambda kind: issubclass(kind, Tensor))
-        versions = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
         with torch.inference_mode(False), torch.no_grad():
-            return Seen(tuple(objects), versions, _sample(tensors))
+            views = tuple(_spread(t) for t in tensors if t.layout is torch.strided and not t.is_quantized)
+            states = tuple(map(_state, tensors))
+            return Seen(owners, containers, objects, tensors, states, views, _values(views))
 
-    def same_as(self, other: "Seen") -> bool:
+    def unchanged(self) -> bool:
+        """Whether the module still is as it was; far cheaper than seeing it anew."""
+        now = list(_held(self.owners, self.containers))
         return (
-            self.tensors == other.tensors
-            and len(self.objects) == len(other.objects)
-            and all(map(operator.is_, self.objects, other.objects))
-            and torch.equal(self.sample, other.sample)
+            len(now) == len(self.objects)
+            and all(map(operator.is_, now, self.objects))
+            and tuple(map(_state, self.tensors)) == self.states
+            and torch.equal(_values(self.views), self.sample)
         )
+
+
+def _held(owners: Sequence[Any], containers: Sequence[Any]) -> Iterable[Any]:
+    attributes = chain.from_iterable(vars(owner).values() for owner in owners)
+    return chain(attributes, chain.from_iterable(map(_items, filter(None, containers))))
 
 
 def _items(container: Any) -> Iterable[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
-def _of_types(values: list[Any], chosen: Callable[[type], bool]) -> list[Any]:
+def _of_types(values: Sequence[Any], chosen: Callable[[type], bool]) -> tuple[Any, ...]:
     """Values whose type is chosen; asked once for each type, as there are thousands of values."""
     kinds = {kind for kind in set(map(type, values)) if chosen(kind)}
-    return [value for value in values if type(value) in kinds]
+    return tuple(value for value in values if type(value) in kinds)
 
 
-def _sample(tensors: list[Tensor]) -> Tensor:
-    """Up to some 4,000 values of each tensor, spread over it."""
-    picked = [_spread(t).cpu() for t in tensors if t.layout is torch.strided and not t.is_quantized]
-    return torch.cat(picked) if picked else torch.zeros(0)
+def _state(tensor: Tensor) -> tuple[int, int, torch.Size]:
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.shape
+
+
+def _values(views: Sequence[Tensor]) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():
+        return torch.cat([view.cpu().flatten() for view in views]) if views else torch.zeros(0)
 
 
 def _spread(tensor: Tensor) -> Tensor:
-    step = max(1, tensor.numel() // 4096)
-    if tensor.is_contiguous():
-        return tensor.as_strided((-(-tensor.numel() // step),), (step,))
-    return tensor.reshape(-1)[::step]
+    """A view of values spread over the tensor, where it is in one piece; else of all of it."""
+    tensor = tensor.detach()
+    if not (tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)):
+        return tensor
+    step = max(1, tensor.numel() // max(SAMPLE, len(tensor) if tensor.ndim else 1))
+    return tensor.as_strided((-(-tensor.numel() // step),), (step,))
