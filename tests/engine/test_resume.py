@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import underhood as uh
 from tests.engine.nets import Snapshot, cnn, pictures, vit
@@ -160,3 +161,36 @@ def test_a_layer_that_runs_twice_has_to_be_named_with_its_run() -> None:
     engine, x = Engine(uh.Model(Nasty())), pictures(1)
     with pytest.raises(uh.UnderhoodError, match=r"'relu#1' to 'relu#2'"):
         engine.scores_from("relu", x, Variants(x, 1, lambda rows, _: x[rows]))
+
+
+class Flattened(nn.Module):
+    """Dense layers after a flattened map, as in VGG; (m, 3, 16, 16)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 80, 4, stride=4)
+        self.classifier = nn.Sequential(nn.Linear(80 * 16, 24), nn.ReLU(inplace=True), nn.Linear(24, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.conv(x).relu().flatten(1))
+
+
+def test_a_dense_layer_multiplies_only_what_a_channel_changes() -> None:
+    net, x = Flattened(), pictures(2)
+    engine = Engine(uh.Model(net))
+    (a,) = engine.capture(x, ["conv"]).values()
+    engine.footprint(x)
+
+    def make(rows: Tensor, numbers: Tensor) -> Tensor:
+        changed = a[rows]
+        changed[torch.arange(len(rows)), numbers] = 0
+        return changed
+
+    with FlopCounterMode(display=False) as counter:
+        found = engine.scores_from("conv", x, Variants(a, 80, make), uh.Contrast(0, 2)).reshape(80, 2)
+    for row in range(2):
+        other = make(torch.full((80,), row), torch.arange(80))
+        expected = uh.Contrast(0, 2).score(by_hooks(net, "conv", x[row : row + 1], other))
+        assert torch.allclose(found[:, row], expected, atol=1e-5)
+    assert counter.get_total_flops() < 0.4 * 2 * 80 * 2 * 80 * 16 * 24  # of all products with the first layer

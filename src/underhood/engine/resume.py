@@ -2,16 +2,17 @@
 
 One pass over an input records what every module returned before the layer was done. In a resumed pass those
 modules hand out what they returned then, so that only what comes after the layer is computed; branches that
-go around it stay right. Only whole modules are left out: operations between them run again.
+go around it stay right. Only whole modules are left out: operations between them run again. Above the layer,
+dense layers multiply only the columns that the new activations change, where those are few (see `dense`).
 
 A resumed pass must give what a whole one gives. Modules whose outputs do not have the input as their first
 dimension run again, and so does everything where resuming with the unchanged activations does not give the
 recorded score, as where a network writes into tensors between its modules.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from underhood.engine import passes
 from underhood.engine.batches import even, in_batches
 from underhood.engine.budget import CPU_BATCH, micro_batch, parse_memory
+from underhood.engine.dense import FewColumns, Known, Noting
 from underhood.engine.hooks import Taps, replaced
 from underhood.engine.passes import Log
 from underhood.errors import UnderhoodError
@@ -53,12 +55,13 @@ class Resumed:
     layer: str
     x: Tensor
     returned: dict[nn.Module, list[Any]]
+    dense: Sequence[Known] = ()  # above the layer
 
     def score(self, activations: Tensor, target: Target, log: Log) -> Tensor:
         """The input's target's S (m,) where the layer's output is replaced by activations (m, …)."""
         asked = target.rows(torch.zeros(len(activations), dtype=torch.long))
         x = _expanded(self.x, len(activations))
-        with self._on(activations):
+        with self._on(activations), FewColumns(self.dense):
             return passes.score(self.module, x if self.returned else x.clone(), asked, log)
 
     @contextmanager
@@ -136,13 +139,15 @@ def _of_row(  # noqa: PLR0917
 def record(module: nn.Module, layer: str, x: Tensor, target: Target, log: Log) -> tuple[Resumed, str | None]:
     """What `Resumed` needs, by one pass over x (1, …); and why nothing could be left out, if so."""
     found, activation, score, scale = _recorded(module, layer, x, target, log)
+    noting = Noting()
     try:
-        again = found.score(torch.cat((activation, activation)), target, Log())
+        with noting:
+            again = found.score(torch.cat((activation, activation)), target, Log())
     except UnderhoodError as error:
         why = str(error)
     else:
         if (again - score).abs().max() <= AGREEMENT * scale:
-            return found, None
+            return replace(found, dense=noting.known), None
         why = "a resumed pass gave another score"
     return Resumed(module, layer, x, {}), why
 
