@@ -58,13 +58,13 @@ def test_lrp_0_is_input_times_gradient_without_biases() -> None:
 @pytest.mark.parametrize("pooling", ["winner", "average"])
 def test_relevance_sums_to_the_score_without_biases(composite: str, pooling: Any) -> None:
     for explanation in uh.LRP(composite, pooling=pooling)(bias_free(), pictures(3, 16), [4, 0, 2]):
-        found = explanation.diagnostics
-        assert found["sum"] == pytest.approx(explanation.score, rel=1e-3)
-        assert abs(found["relative_gap"]) < 1e-3
-        assert found["largest_leak"] < 1e-3
+        found = explanation.diagnostics  # ε takes up to 3e-5 of a score of 0.04, rounding 1e-5
+        assert found["sum"] == pytest.approx(explanation.score, rel=1e-4)
+        assert abs(found["relative_gap"]) < 1e-4
+        assert found["largest_leak"] < 1e-4
         assert found["pooling"] == pooling
         for layer in ("0", "1", "2", "3", "4", "5", "6", "7"):
-            assert found["layers"][layer] == pytest.approx(explanation.score, rel=1e-3)
+            assert found["layers"][layer] == pytest.approx(explanation.score, rel=1e-4)
 
 
 @settings(max_examples=25, deadline=None)
