@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo test test-slow lint bench bench-gpu clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -31,6 +31,11 @@ lint: $(VENV)/dev  ## style, types, and who may import whom
 
 bench: $(VENV)/dev  ## side by side with other libraries
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.plot
+
+bench-gpu: $(VENV)/dev  ## the same on a CUDA device: images per second, peak memory
+	$(BIN)/python -m benchmarks.run --device cuda
+	$(BIN)/python -m benchmarks.plot
 
 clean:  ## remove the environment and everything that was made
 	rm -rf $(VENV) out .coverage .coverage.* .*_cache .hypothesis

@@ -1,0 +1,7 @@
+"""Every contest, by key, in the order of the tables."""
+
+from benchmarks.contest import Contest
+from benchmarks.contests import ablation, calls, cams, paths, regions, relevance, sampled, together
+
+FAMILIES = (relevance, paths, cams, regions, sampled, ablation, together, calls)
+CONTESTS: dict[str, Contest] = {one.key: one for family in FAMILIES for one in family.CONTESTS}
