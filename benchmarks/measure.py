@@ -2,6 +2,7 @@
 
 import gc
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -42,9 +43,10 @@ def alternating(runs: Mapping[str, Run], rounds: int = 3, may_fail: Collection[s
     for name, run in runs.items():
         try:
             spent[name] = [cost_of(run)]
-        except Exception:
+        except Exception as error:
             if name not in may_fail:
                 raise
+            print(f"{name} fails: {type(error).__name__}: {error}", file=sys.stderr)
     quick = [name for name in spent if spent[name][0].wall < QUICK]
     for name in spent if rounds > 1 else quick:
         spent[name].clear()  # that was to warm up

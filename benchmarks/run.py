@@ -5,7 +5,6 @@ python -m benchmarks.run [--networks resnet18,vit_tiny] [--only gradcam,occlusio
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -73,5 +72,4 @@ def beside(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TQDM_DISABLE", "1")  # peers' progress bars
     main()

@@ -1,6 +1,7 @@
 """Class activation maps whose weights are found by trying each channel: Score-CAM and Ablation-CAM."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -48,10 +49,11 @@ def ablationcam(scene: Scene) -> Match:
     peer = _peer(scene, x, "AblationCAM")
 
     def difference() -> dict[str, str]:
-        """Between the maps, each scaled to 0…1 as the peer's are."""
+        """Between the maps, scaled to 0…1 as the peer's are, which turn over where the score is negative."""
         if theirs.map is None:
             return {}
-        own = ours(scene.model, x, 0).values
+        (found,) = uh.explain(scene.model, x, 0, methods=replace(ours, relu=False))
+        own = (found.values * np.sign(found.score)).clip(min=0)
         return {"difference of the maps": f"{abs(_scaled(own) - _scaled(theirs.map)).max():.0e}"}
 
     runs: dict[str, Run] = {

@@ -57,7 +57,8 @@ def _difference(scene: Scene, peer: Occlusion, x: Tensor) -> float:
     side, there = (3, SIZE, SIZE), scene.there(x)
     theirs = peer.attribute(there, target=0, sliding_window_shapes=side, strides=side)[0, 0].cpu()
     ours = uh.Occlusion(SIZE, SIZE)(scene.model, x, 0, precision="float32").values
-    return float((torch.from_numpy(ours) - theirs).abs().max() / scene.module(there).abs().max())
+    greatest = scene.module(there).detach().abs().max()
+    return float((torch.from_numpy(ours) - theirs).abs().max() / greatest)
 
 
 def rise(scene: Scene) -> Match:

@@ -56,7 +56,7 @@ def limes(scene: Scene, x: Tensor) -> dict[str, Run]:
     def run() -> object:
         return explainer.explain_instance(
             image, scores, labels=(0,), top_labels=None, hide_color=0, num_samples=CALLS, batch_size=BATCH,
-            segmentation_fn=lambda _: GROUPS.numbers.numpy(), progress_bar=False,
+            segmentation_fn=lambda _: GROUPS.numbers.numpy(),
         )  # fmt: skip
 
     return {"lime": run, "captum": _captum("Lime", scene, x)}
