@@ -7,6 +7,7 @@ from underhood.checks.check import Check
 from underhood.checks.completeness import Completeness, Conservation
 from underhood.checks.complexity import Entropy, Gini
 from underhood.checks.decision import Decision
+from underhood.checks.deletion import Deletion, Insertion
 from underhood.checks.faithfulness import (
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
@@ -15,6 +16,7 @@ from underhood.checks.faithfulness import (
 )
 from underhood.checks.infidelity import Infidelity
 from underhood.checks.localisation import IoU, PointingGame, RelevanceMass, RelevanceRank
+from underhood.checks.protocols import IROF, ROAD, RegionPerturbation
 from underhood.checks.randomisation import Randomisation
 from underhood.checks.rank_stability import RankStability, RetrainingStability, SeedStability
 from underhood.checks.reading import Checked, Reading
@@ -24,9 +26,12 @@ from underhood.checks.relative_stability import (
     RelativeRepresentationStability,
 )
 from underhood.checks.stability import AverageSensitivity, LocalLipschitz, MaxSensitivity
+from underhood.checks.top_share import TopShare
 from underhood.checks.uncertainty import Uncertainty
 
 __all__ = [
+    "IROF",
+    "ROAD",
     "Agreement",
     "AverageSensitivity",
     "Batch",
@@ -36,11 +41,13 @@ __all__ = [
     "Completeness",
     "Conservation",
     "Decision",
+    "Deletion",
     "Entropy",
     "FaithfulnessCorrelation",
     "FaithfulnessEstimate",
     "Gini",
     "Infidelity",
+    "Insertion",
     "IoU",
     "LocalLipschitz",
     "MaxSensitivity",
@@ -49,6 +56,7 @@ __all__ = [
     "Randomisation",
     "RankStability",
     "Reading",
+    "RegionPerturbation",
     "RelativeInputStability",
     "RelativeOutputStability",
     "RelativeRepresentationStability",
@@ -57,6 +65,7 @@ __all__ = [
     "RetrainingStability",
     "SeedStability",
     "SensitivityN",
+    "TopShare",
     "Uncertainty",
     "batches",
 ]

@@ -8,6 +8,7 @@ Inputs play one by one, each with groups of its own, so that a batch equals its 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Game:
 
     def worth(self, coalitions: Tensor, precision: Precision | None = None) -> Tensor:
         """v of coalitions (n, groups), bool: (n,), float64."""
-        keys = [row.tobytes() for row in np.packbits(coalitions.numpy(), axis=1)]
+        keys = [_key(row.tobytes()) for row in np.packbits(coalitions.numpy(), axis=1)]
         new = {key: at for at, key in enumerate(keys) if key not in self._known}
         if new:
             scores = self._shown(coalitions[list(new.values())], precision)
@@ -70,6 +71,11 @@ class Game:
 
         variants = self._absence.variants(len(coalitions), hidden)
         return self._absence.averaged(self.run.scores(variants, precision=precision))[:, 0]
+
+
+def _key(packed: bytes) -> bytes:
+    """A coalition of many groups, such as single pixels, is remembered by its digest."""
+    return packed if len(packed) <= 64 else blake2b(packed, digest_size=16).digest()
 
 
 @dataclass(frozen=True)
