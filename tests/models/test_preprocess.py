@@ -8,7 +8,7 @@ from torch import Tensor
 
 from underhood.errors import BadInput, InvalidArgument, UnderhoodError, UnknownName
 from underhood.models import Model, Preprocess, parse_preprocess
-from underhood.models.load import SCHEMES
+from underhood.models.schemes import SCHEMES
 
 
 @pytest.fixture(scope="module", params=[(451, 300), (300, 451), (224, 224), (90, 40)], ids=str)

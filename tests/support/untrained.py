@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from underhood.models import Model
-from underhood.models.load import SCHEMES
+from underhood.models.schemes import SCHEMES
 
 
 def untrained(source: str, *, seed: int = 0) -> Model:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -28,6 +29,13 @@ PREPROCESS = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
+def of_model(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that takes a model."""
+    for option in (PREPROCESS, TRUST, WEIGHTS, MODEL):
+        command = option(command)
+    return command
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def underhood() -> None:
@@ -36,10 +44,7 @@ def underhood() -> None:
 
 @underhood.command()
 @click.argument("inputs", nargs=-1, required=True)
-@MODEL
-@WEIGHTS
-@TRUST
-@PREPROCESS
+@of_model
 @click.option("--labels", metavar="FILE", help="A label per line, or JSON.")
 @click.option(
     "--target",
@@ -80,9 +85,9 @@ def explain(**options: Any) -> int:
     underhood explain photo.jpg --model torchvision:mobilenet_v2 --weights mobilenetv2.safetensors \\
         --target tabby --method gradcam --method integrated_gradients --baseline blur
     """
-    from underhood.cli.explain import run
+    from underhood.cli.explain import Request, run
 
-    return run(command=shlex.join(["underhood", *sys.argv[1:]]), **options)
+    return run(Request(**options), command=shlex.join(["underhood", *sys.argv[1:]]))
 
 
 @underhood.command()
@@ -99,10 +104,7 @@ def methods(verify: bool, as_json: bool) -> int:
 
 
 @underhood.command()
-@MODEL
-@WEIGHTS
-@TRUST
-@PREPROCESS
+@of_model
 @JSON
 def layers(model: str, weights: str | None, trust: bool, preprocess: str | None, as_json: bool) -> None:
     """List a model's named layers and shapes, and the one Grad-CAM looks at by default."""
@@ -114,10 +116,7 @@ def layers(model: str, weights: str | None, trust: bool, preprocess: str | None,
 
 @underhood.command()
 @click.argument("inputs", nargs=-1, required=True)
-@MODEL
-@WEIGHTS
-@TRUST
-@PREPROCESS
+@of_model
 @click.option("--layer", required=True, metavar="NAME", help="A convolutional layer; see `underhood layers`.")
 @click.option("--unit", "units", multiple=True, type=int, metavar="NUMBER",
     help="May be given several times [default: the first nine].")  # fmt: skip

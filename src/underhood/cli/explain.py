@@ -2,94 +2,98 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from underhood.cli.destination import destination
 from underhood.cli.progress import progress
 from underhood.engine import Settings
-from underhood.errors import InvalidArgument, UnderhoodError, UnknownName
+from underhood.errors import InvalidArgument, UnderhoodError
 from underhood.inputs import as_baseline, find_pictures
 from underhood.methods import Explanation, Method, RawAttention, as_methods, explain_each
 from underhood.methods.explain import is_open
 from underhood.methods.files import SUFFIXES, save
-from underhood.models import Class, Contrast, Several, Target, load
+from underhood.models import Class, Contrast, Model, Several, Target, load
 from underhood.reports import write_html
 
 
-def run(
-    *,
-    command: str,
-    inputs: Sequence[str],
-    model: str,
-    weights: str | None,
-    trust: bool,
-    preprocess: str | None,
-    labels: str | None,
-    targets: Sequence[str],
-    against: str | None,
-    probability: bool,
-    methods: Sequence[str],
-    baseline: str | None,
-    layer: str | None,
-    out: str,
-    device: str,
-    precision: Any,
-    memory: str | None,
-    seed: int,
-    as_json: bool,
-) -> int:
+@dataclass(frozen=True)
+class Request:
+    """The command's arguments, see `underhood explain --help`."""
+
+    inputs: Sequence[str]
+    model: str
+    weights: str | None
+    trust: bool
+    preprocess: str | None
+    labels: str | None
+    targets: Sequence[str]
+    against: str | None
+    probability: bool
+    methods: Sequence[str]
+    baseline: str | None
+    layer: str | None
+    out: str
+    device: str
+    precision: Any
+    memory: str | None
+    seed: int
+    as_json: bool
+
+    def load(self) -> Model:
+        return load(
+            self.model,
+            weights=self.weights,
+            labels=self.labels,
+            preprocess=self.preprocess,
+            layer=self.layer,
+            trust=self.trust,
+        )
+
+
+def run(asked: Request, command: str) -> int:
     """Explain and write; 1 where any input failed, though the others are done."""
-    path = _checked_path(out)
-    chosen = _methods(methods, baseline, layer)
-    asked = _target(targets, against, probability)
-    paths = list(find_pictures(inputs))
-    loaded = load(model, weights=weights, labels=labels, preprocess=preprocess, layer=layer, trust=trust)
-    asked = asked.bound(tuple(loaded.labels) if loaded.labels else None)
+    path = destination(asked.out, SUFFIXES)
+    chosen = _methods(asked.methods, asked.baseline, asked.layer)
+    target = _target(asked.targets, asked.against, asked.probability)
+    paths = list(find_pictures(asked.inputs))
+    model = asked.load()
+    target = target.bound(tuple(model.labels) if model.labels else None)
     failures: dict[str, str] = {}
     records: list[dict[str, Any]] = []  # for machines
     lines: dict[tuple[str, ...], None] = {}  # for people: of their maps no more is kept
     with progress(len(paths)) as (report, next_input):
-        settings = Settings(device, precision, memory, seed, report)
+        found = explain_each(
+            model,
+            _announced(paths, next_input),
+            target,
+            methods=chosen,
+            settings=Settings(asked.device, asked.precision, asked.memory, asked.seed, report),
+            skip_unfit=is_open(asked.methods) if asked.methods else asked.layer is None,
+            failed=lambda name, error: failures.__setitem__(name, str(error)),
+        )
 
         def stream() -> Iterator[Explanation]:
-            for done in explain_each(
-                loaded,
-                _announced(paths, next_input),
-                asked,
-                methods=chosen,
-                settings=settings,
-                skip_unfit=is_open(methods) if methods else layer is None,
-                failed=lambda name, error: failures.__setitem__(name, str(error)),
-            ):
+            for done in found:
                 for record in (e.as_dict() for e in done):
-                    if as_json:
+                    if asked.as_json:
                         records.append(record)
                     else:
                         lines.update(dict.fromkeys(_said(record)))
                 yield from done
 
         _write(stream(), path, failures, command)
-    if as_json:
-        found = {"output": str(path), "explanations": records, "failures": failures}
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
+    if asked.as_json:
+        told = {"output": str(path), "explanations": records, "failures": failures}
+        click.echo(json.dumps(told, indent=2, allow_nan=False))
     else:
         _print(lines, path)
     for name, reason in failures.items():
         click.echo(f"Error: {name}: {reason}", err=True)
     return 1 if failures else 0
-
-
-def _checked_path(out: str) -> Path:
-    """Refuse a bad destination before the work, not after it."""
-    path = Path(out).expanduser()
-    if path.suffix not in SUFFIXES:
-        raise UnknownName("file type", path.suffix or path.name, SUFFIXES)
-    if not path.parent.is_dir():
-        raise InvalidArgument(f"There is no folder '{path.parent}' to write {path.name} to.")
-    return path
 
 
 def _methods(names: Sequence[str], baseline: str | None, layer: str | None) -> list[Method]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from underhood.atomic import atomic
-from underhood.errors import InvalidArgument, UnknownName
+from underhood.cli.destination import destination
 from underhood.inputs import find_pictures
 from underhood.methods import deconvnet_sheet
 from underhood.models import load
@@ -25,11 +25,7 @@ def run(
     out: str,
 ) -> int:
     """Write the sheet; 0."""
-    path = Path(out).expanduser()
-    if path.suffix != ".png":
-        raise UnknownName("file type", path.suffix or path.name, [".png"])
-    if not path.parent.is_dir():
-        raise InvalidArgument(f"There is no folder '{path.parent}' to write {path.name} to.")
+    path = destination(out, [".png"])
     loaded = load(model, weights=weights, preprocess=preprocess, trust=trust)
     sheet = deconvnet_sheet(loaded, find_pictures(inputs), layer, list(units) or None)
     with atomic(path) as temporary:

@@ -1,0 +1,33 @@
+"""Libraries that offer models: importing one, and having it build a model."""
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from underhood.errors import BadModel, MissingExtra
+
+
+def library(module: str, extra: str) -> ModuleType:
+    """The library, or an error that names the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except (ImportError, RuntimeError) as error:  # a broken torchvision raises RuntimeError
+        raise MissingExtra(module.partition(".")[0], extra) from error
+
+
+def built(build: Callable[[], Any], source: str) -> Any:
+    """What the library builds, which may need a download; where that fails, an error that says what to do."""
+    try:
+        return build()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadModel(
+            f"{source} could not be loaded: {sentence(error)} Where the weights cannot be "
+            "downloaded, give a file with --weights."
+        ) from error
+
+
+def sentence(error: BaseException) -> str:
+    """The first line of an error's text, as the end of a sentence."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
+    return f"{type(error).__name__}: {text}."
