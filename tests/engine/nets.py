@@ -80,6 +80,18 @@ def pictures(count: int, size: int = 16, seed: int = 1) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
+class NoBackward(torch.autograd.Function):
+    """Lets nothing through on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        raise RuntimeError("boom")
+
+
 @dataclass
 class Snapshot:
     """All of a module's state: identities, values, modes, hooks and attributes."""

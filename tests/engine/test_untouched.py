@@ -16,6 +16,7 @@ from tests.engine.nets import (
     NEEDS_A_LAYER,
     NETS,
     ON_THE_CNN,
+    NoBackward,
     Snapshot,
     explained,
     pictures,
@@ -195,17 +196,7 @@ def test_an_input_that_requires_a_gradient_gets_none() -> None:
 
 class BackwardFails(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return _BackwardFails.apply(x)
-
-
-class _BackwardFails(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
-        raise RuntimeError("boom")
+        return NoBackward.apply(x)
 
 
 def has_weights(layer: nn.Module) -> bool:

@@ -347,18 +347,22 @@ def test_transformers_vit_equals_the_attention_that_transformers_returns(kernel:
     assert np.allclose(tokens(uh.AttentionRelevance(), net, x, 2), wanted, rtol=1e-3, atol=1e-9)
 
 
-def test_a_text_gives_a_row_with_one_value_for_each_token() -> None:
+def bert() -> nn.Module:
+    """transformers' BERT for sequences of 3 classes, small and seeded."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
         num_labels=3, attn_implementation="eager",
     )  # fmt: skip
+    return transformers.BertForSequenceClassification(config).eval()
 
+
+def test_a_text_gives_a_row_with_one_value_for_each_token() -> None:
     class Embedded(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.bert = transformers.BertForSequenceClassification(config)
+            self.bert = bert()
 
         def forward(self, x: Tensor) -> Tensor:
             return self.bert(inputs_embeds=x).logits
@@ -374,13 +378,7 @@ def test_a_text_gives_a_row_with_one_value_for_each_token() -> None:
 
 
 def test_token_ids_are_taken_as_they_are() -> None:
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        num_labels=3, attn_implementation="eager",
-    )  # fmt: skip
-    net, ids = transformers.BertForSequenceClassification(config).eval(), torch.randint(0, 20, (2, 7))
+    net, ids = bert(), torch.randint(0, 20, (2, 7))
     embedded = net.bert.embeddings.word_embeddings(ids).detach().requires_grad_()
     shown = net(inputs_embeds=embedded, output_attentions=True)
     weights = list(shown.attentions)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import underhood as uh
 from tests.methods.nets import NETS, Linear, explained, pictures
-from tests.support.toys import MIN, ML
+from tests.support.toys import MIN, ML, Blind, Mixture
 from underhood.inputs import Noise, Windows, patches
 from underhood.inputs.players import players
 from underhood.methods.coalitions import student_t
@@ -106,15 +106,8 @@ def test_values_sum_to_the_score_difference(method: uh.Method, seed: int, x: Ten
 @quick
 @given(seed=seeds, x=rows)
 def test_what_the_score_ignores_gets_nothing(method: uh.Method, seed: int, x: Tensor) -> None:
-    class Blind(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = net(seed, inputs=4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x[:, [0, 1, 3, 4]])
-
-    assert explained(method, Blind(), x, 1)[:, 2].abs().max() < 1e-5
+    blind = Blind(net(seed, inputs=4), [0, 1, 3, 4])
+    assert explained(method, blind, x, 1)[:, 2].abs().max() < 1e-5
 
 
 @quick
@@ -138,15 +131,7 @@ def test_groups_that_the_model_treats_alike_get_the_same(seed: int, x: Tensor) -
 @quick
 @given(seed=seeds, x=rows, a=st.floats(-2, 2), b=st.floats(-2, 2))
 def test_values_are_linear_in_the_model(method: uh.Method, seed: int, x: Tensor, a: float, b: float) -> None:
-    class Mixture(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.f, self.g = net(seed), net(seed + 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return a * self.f(x) + b * self.g(x)
-
-    mixture = Mixture()
+    mixture = Mixture(net(seed), net(seed + 1), a, b)
     f, g, both = (explained(method, module, x, 1) for module in (mixture.f, mixture.g, mixture))
     assert torch.allclose(both, a * f + b * g, atol=1e-4)
 

@@ -102,3 +102,25 @@ class Linear(nn.Module):
 def _set(parameter: nn.Parameter, values: Tensor | list[int] | list[list[int]]) -> None:
     with torch.no_grad():
         parameter.copy_(torch.as_tensor(values, dtype=parameter.dtype))
+
+
+class Blind(nn.Module):
+    """A module of some of a row's elements."""
+
+    def __init__(self, inner: nn.Module, seen: list[int]):
+        super().__init__()
+        self.inner, self.seen = inner, seen
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x[:, self.seen])
+
+
+class Mixture(nn.Module):
+    """a f + b g."""
+
+    def __init__(self, f: nn.Module, g: nn.Module, a: float, b: float):
+        super().__init__()
+        self.f, self.g, self.a, self.b = f, g, a, b
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a * self.f(x) + self.b * self.g(x)

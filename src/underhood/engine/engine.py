@@ -59,8 +59,8 @@ class Engine:
         def step(module: nn.Module, x: Tensor, *_: Tensor) -> Tensor:
             with torch.inference_mode():
                 if same := self._same(x):
-                    return passes.plain(passes.forward(module, x[same.first], self.log)[same.of])
-                return passes.plain(passes.forward(module, x, self.log))
+                    return passes.as_result(passes.forward(module, x[same.first], self.log)[same.of])
+                return passes.as_result(passes.forward(module, x, self.log))
 
         return torch.cat(list(self._over(inputs, Footprint.forward, self.form, step)))
 
@@ -149,7 +149,7 @@ class Engine:
 
         def step(module: nn.Module, x: Tensor, rows: Tensor, _: Tensor) -> dict[str, Tensor]:
             found, s, outputs = attend(module, x, rows, target, self.log, gradients=gradients)
-            return {name: passes.plain(t) for name, t in {**fold(found), "": s, " ": outputs}.items()}
+            return {name: passes.as_result(t) for name, t in {**fold(found), "": s, " ": outputs}.items()}
 
         parts = list(self._over(inputs, Footprint.attentions, self.form, step))
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -160,7 +160,7 @@ class Engine:
 
         def step(module: nn.Module, x: Tensor, rows: Tensor, _: Tensor) -> Tensor:
             other = self.form.ready(reference[rows])
-            return passes.plain(residual_shares(module, x, other, target.rows(rows), self.log))
+            return passes.as_result(residual_shares(module, x, other, target.rows(rows), self.log))
 
         return torch.cat(list(self._over(inputs, Footprint.attentions, self.form, step)))
 

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from underhood.engine.engine import Engine, Take
 from underhood.engine.hooks import replaced
 from underhood.engine.intercept import Rules
 from underhood.engine.passes import Gradients
-from underhood.engine.reduce import Reduce
 from underhood.engine.run import Run
 from underhood.engine.settings import Precision
 from underhood.engine.standin import Form
@@ -66,7 +64,7 @@ class Inside(Run):
     def __init__(self, outer: Run, layer: str):
         (activations,) = outer.activations([layer])
         super().__init__(outer.engine, activations, outer.target)
-        self.outer, self.layer = outer, layer
+        self.outer, self.layer, self.asked_at = outer, layer, (layer,)
 
     @property
     def outputs(self) -> Tensor:
@@ -79,27 +77,12 @@ class Inside(Run):
     def gradients(
         self, at: Sequence[str] = (), rules: Rules | None = None, reference: Variants | None = None
     ) -> Gradients:
-        return self.outer.gradients(at or [self.layer], rules, reference)
-
-    def reduce_gradients(
-        self,
-        variants: Variants,
-        reduce: Reduce,
-        rules: Rules | None = None,
-        reference: Variants | None = None,
-        *,
-        at: Sequence[str] = (),
-        of: Take | None = None,
-    ) -> None:
-        self.engine.gradients(
-            self._below(variants), self.target, at=at or [self.layer], reduce=reduce, rules=rules,
-            reference=reference, of=of, given=Given(self.layer, variants),
-        )  # fmt: skip
+        return self.outer.gradients(at or self.asked_at, rules, reference)
 
     def scores(self, variants: Variants | Tensor, *, precision: Precision | None = None) -> Tensor:  # noqa: ARG002
         """Scores of variants of the activations, (count, B); always in float32."""
-        given = Given(self.layer, as_variants(variants))
-        found = self.engine.scores_given(self._below(given.variants), self.target, given)
+        inputs, given = self._given(as_variants(variants))
+        found = self.engine.scores_given(inputs, self.target, given)
         return found.reshape(-1, len(self.inputs))
 
     def baselines(self, baseline: BaselineLike) -> Tensor:
@@ -112,16 +95,11 @@ class Inside(Run):
     def selected(self, rows: Tensor) -> Run:
         return Inside(self.outer.selected(rows), self.layer)
 
-    def _gradients_at(self, engine: Engine, points: Tensor) -> Tensor:
-        given = Given(self.layer, as_variants(points))
-        found = engine.gradients(self.outer.inputs, self.target, at=[self.layer], given=given)
-        assert found is not None
-        return found.gradients[0]
-
-    def _below(self, variants: Variants) -> Variants:
-        """The inputs themselves, once for each variant of their activations."""
+    def _given(self, variants: Variants) -> tuple[Variants, Given]:
+        """The inputs themselves, once for each variant of their activations, and these."""
         x = self.outer.inputs
-        return Variants(x, variants.count, lambda rows, _: x[rows], variants.group)
+        below = Variants(x, variants.count, lambda rows, _: x[rows], variants.group)
+        return below, Given(self.layer, variants)
 
 
 def inside(run: Run, layer: str | None) -> Run:

@@ -155,7 +155,7 @@ def _of_rows(  # noqa: PLR0917
         with torch.inference_mode():
             read = passes.source(module, boxed.cone(original, numbers), target.layer, engine.log)
             asked = [target.rows(torch.full_like(numbers, int(at))).score(read) for at in alike_rows]
-            return passes.plain(torch.stack(asked, 1))
+            return passes.as_result(torch.stack(asked, 1))
 
     parts = in_batches(
         Variants(boxed.picture, count, lambda _, numbers: order[numbers]), size, run,

@@ -98,7 +98,7 @@ def score(module: nn.Module, x: Tensor, target: Target, log: Log, same: Alike | 
     if same is None:
         return score_and_source(module, x, target, log)[0]
     with torch.inference_mode():
-        return plain(target.score(source(module, x[same.first], target.layer, log)[same.of]))
+        return as_result(target.score(source(module, x[same.first], target.layer, log)[same.of]))
 
 
 def source(module: nn.Module, x: Tensor, layer: str | None, log: Log) -> Tensor:
@@ -113,7 +113,7 @@ def score_and_source(module: nn.Module, x: Tensor, target: Target, log: Log) -> 
     """S of each input (m,), without a graph, and the values (m, …) that it is read from."""
     with torch.inference_mode():
         read = source(module, x, target.layer, log)
-        return plain(target.score(read)), plain(read)
+        return as_result(target.score(read)), as_result(read)
 
 
 def capture(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ def capture(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> di
             forward(module, x, log)
         except StopForward:
             log.forward += len(x)
-    return {name: plain(taps[name]) for name in layers}
+    return {name: as_result(taps[name]) for name in layers}
 
 
 def read(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> tuple[Tensor, ...]:
@@ -132,7 +132,7 @@ def read(module: nn.Module, x: Tensor, layers: Sequence[str], log: Log) -> tuple
     taps = Taps(layers)
     with torch.inference_mode(), taps.on(module):
         outputs = forward(module, x, log)
-    return plain(outputs), *(plain(taps[name]) for name in layers)
+    return as_result(outputs), *(as_result(taps[name]) for name in layers)
 
 
 def differentiate(  # noqa: PLR0917
@@ -170,14 +170,14 @@ def differentiate(  # noqa: PLR0917
     log.backward += len(x)
     totals, path = (interceptor.totals, interceptor.path) if interceptor else ({}, ())
     return Gradients(
-        tuple(map(plain, gradients)),
-        tuple(plain(taps[name]) for name in at),
-        plain(s),
-        plain(outputs),
+        tuple(map(as_result, gradients)),
+        tuple(as_result(taps[name]) for name in at),
+        as_result(s),
+        as_result(outputs),
         totals,
         path,
-        tuple(plain(a - b) for a, b in zip(starts, before.starts, strict=True)) if before else (),
-        plain(before.score) if before else None,
+        tuple(as_result(a - b) for a, b in zip(starts, before.starts, strict=True)) if before else (),
+        as_result(before.score) if before else None,
     )
 
 
@@ -204,10 +204,10 @@ def differentiate_alike(  # noqa: PLR0917
         for rows in (rounds := same.rounds()):
             again = rows is not rounds[-1]
             for kept, gradient in zip(found, _backward(s[rows], None, starts, at, again=again), strict=True):
-                kept[rows.cpu()] = plain(gradient[same.of[rows]])
+                kept[rows.cpu()] = as_result(gradient[same.of[rows]])
             log.backward += len(rows)
-    activations = tuple(plain(taps[name][same.of]) for name in at)
-    return Gradients(tuple(found), activations, plain(s), plain(outputs))
+    activations = tuple(as_result(taps[name][same.of]) for name in at)
+    return Gradients(tuple(found), activations, as_result(s), as_result(outputs))
 
 
 def _recorded(  # noqa: PLR0917
@@ -265,7 +265,7 @@ def _backward(
     return list(found)
 
 
-def plain(tensor: Tensor) -> Tensor:
+def as_result(tensor: Tensor) -> Tensor:
     """float32 on the CPU, without a graph."""
     with torch.inference_mode(False):
         result = tensor.detach().float().cpu().contiguous()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,8 +14,11 @@ from underhood.engine.passes import Gradients
 from underhood.engine.reduce import Reduce
 from underhood.engine.settings import Precision
 from underhood.inputs.baseline import BaselineLike, as_whole
-from underhood.inputs.variants import Variants
+from underhood.inputs.variants import Variants, as_variants
 from underhood.models import Target
+
+if TYPE_CHECKING:
+    from underhood.engine.inside import Given
 
 
 @dataclass
@@ -49,6 +53,8 @@ class Run:
     A target such as "the predicted class" is settled on the inputs themselves, so that variants of them
     are asked about the same class.
     """
+
+    asked_at: tuple[str, ...] = ()  # layers whose gradients are meant where none are named
 
     def __init__(self, engine: Engine, inputs: Tensor, target: Target, shared: Shared | None = None):
         self.engine, self.inputs = engine, inputs
@@ -123,9 +129,11 @@ class Run:
         of: Take | None = None,
     ) -> None:
         """Feed the input gradients of variants, or what rules make of them, to `reduce`."""
+        inputs, given = self._given(variants)
         self.engine.gradients(
-            variants, self.target, at=at, reduce=reduce, rules=rules, reference=reference, of=of
-        )
+            inputs, self.target, at=at or self.asked_at, reduce=reduce, rules=rules, reference=reference,
+            of=of, given=given,
+        )  # fmt: skip
 
     def attentions(self, fold: Fold, *, gradients: bool = False) -> dict[str, Tensor]:
         """What `fold` makes of every layer's attention (with ∂S/∂A), micro-batch by micro-batch; (B, …)."""
@@ -173,9 +181,14 @@ class Run:
                 settings.progress((step + 1) * len(self), steps * len(self))
 
     def _gradients_at(self, engine: Engine, points: Tensor) -> Tensor:
-        found = engine.gradients(points, self.target)
+        inputs, given = self._given(as_variants(points))
+        found = engine.gradients(inputs, self.target, at=self.asked_at, given=given)
         assert found is not None
         return found.gradients[0]
+
+    def _given(self, variants: Variants) -> "tuple[Variants, Given | None]":
+        """What the network takes for these variants of the inputs, and what is replaced within it."""
+        return variants, None
 
     def baselines(self, baseline: BaselineLike) -> Tensor:
         """What stands for an absent input, (n, B, …)."""

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from underhood.errors import BadInput, InvalidArgument
-from underhood.inputs.images import as_picture, plain, read_picture
+from underhood.inputs.images import as_picture, given_picture, read_picture
 from underhood.models import Model
 
 NO_INPUT = "An input must be a path, a PIL picture, an array or a tensor, not {}."
@@ -78,7 +78,7 @@ def _one(model: Model, item: Any, number: int) -> tuple[str, Tensor]:
     if isinstance(item, str | Path):
         return str(item), _preprocessed(model, read_picture(item))
     if isinstance(item, Image.Image):
-        return getattr(item, "filename", "") or f"input {number}", _preprocessed(model, plain(item))
+        return getattr(item, "filename", "") or f"input {number}", _preprocessed(model, given_picture(item))
     if isinstance(item, np.ndarray) and item.dtype == np.uint8:
         return f"input {number}", _preprocessed(model, as_picture(item))
     if isinstance(item, Tensor | np.ndarray):
@@ -105,11 +105,11 @@ def _checked(model: Model, tensor: Tensor) -> Tensor:
             f"A tensor of {tensor.dtype} holds pixels or numbers, not network inputs; give a picture as a "
             "uint8 array (H, W, 3), or preprocess it to floats."
         )
-    plain = tensor.detach().to("cpu", torch.float32)
-    if not plain.sum().isfinite() and not plain.isfinite().all():  # the sum is quick, and may overflow
+    values = tensor.detach().to("cpu", torch.float32)
+    if not values.sum().isfinite() and not values.isfinite().all():  # the sum is quick, and may overflow
         raise BadInput("The input holds NaN or infinite values.")
     with torch.inference_mode(False):
-        return plain.clone() if plain.is_inference() else plain
+        return values.clone() if values.is_inference() else values
 
 
 def _looks_up(module: nn.Module) -> bool:

@@ -34,7 +34,7 @@ def read_picture(path: str | Path) -> Image.Image:
         return _upright(_opened(path))
 
 
-def plain(picture: Image.Image) -> Image.Image:
+def given_picture(picture: Image.Image) -> Image.Image:
     """A picture that the user opened, as `read_picture` would have read it."""
     with _in_words("The picture"):
         return _upright(picture)

@@ -1,5 +1,6 @@
 """Showing what was attributed to a layer's activations."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -8,16 +9,23 @@ from underhood.methods.cam import upsample
 from underhood.models.layers import as_grid, kind_of
 
 
-def shown(values: Tensor, layer: str | None, inputs: Tensor, *, largest: bool = False) -> dict[str, Any]:
+def shown(
+    values: Tensor,
+    layer: str | None,
+    inputs: Tensor,
+    arrays: Mapping[str, Tensor] | None = None,
+    *,
+    largest: bool = False,
+) -> dict[str, Any]:
     """What an `Attribution` says of values (B, …) of a layer; None is the input.
 
     Maps and patch tokens are summed over their channels (or the largest taken) and upsampled to the input;
     tokens of a text are summed over their dimensions; vectors stay as they are. The values themselves are
-    kept under the layer's name.
+    kept under the layer's name, beside other arrays.
     """
     if layer is None:
-        return {"values": values}
-    arrays, kind = {layer: values}, kind_of(values, inputs.shape)
+        return {"values": values, "arrays": arrays or {}}
+    arrays, kind = {layer: values, **(arrays or {})}, kind_of(values, inputs.shape)
     if kind in ("map", "map (channels last)", "tokens"):
         maps = _over(as_grid(values, inputs.shape, kind), 1, largest=largest)  # (B, h, w)
         size, grid = tuple(inputs.shape[2:]), (maps.shape[1], maps.shape[2])

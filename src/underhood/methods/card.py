@@ -1,6 +1,6 @@
 """`Card`: what a method answers, and what it does not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Question = Literal["sensitivity", "attribution", "reconstruction", "focus"]
@@ -45,3 +45,7 @@ class Card:
     source: str
     randomisation: bool = True
     warning: str | None = None
+
+    def of_layer(self, at: str | None) -> "Card":
+        """The same of a method that looks at a layer's activations; None is the input."""
+        return replace(self, resolution="layer") if at else self

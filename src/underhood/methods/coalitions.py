@@ -48,6 +48,13 @@ class Game:
     def difference(self) -> float:
         return self.full - self.empty
 
+    def completeness(self, values: Tensor) -> dict[str, float]:
+        """How far groups' values (M,) sum to what all groups add."""
+        return {
+            "score_difference": self.difference,
+            "completeness_gap": float(values.sum()) - self.difference,
+        }
+
     @property
     def calls(self) -> int:
         """Inputs that the model was shown for this game, S(x) included."""

@@ -9,7 +9,7 @@ which sums to S(x) - E S(x') in expectation. Draws come in antithetic pairs, α 
 the background is dealt out like cards, so that each of its samples comes about equally often.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from underhood.inputs.random import PATH, generator, uniform
 from underhood.inputs.variants import broadcast_as
 from underhood.methods.at_layer import shown
 from underhood.methods.card import Card
-from underhood.methods.method import Attribution, Method, lost_in_noise
+from underhood.methods.method import Attribution, Method, check_error, lost_in_noise
 from underhood.methods.paths import completeness, each_baseline, needs_numbers
 
 
@@ -52,13 +52,12 @@ class ExpectedGradients(Method):
                 f"Expected gradients take an even number of draws from 4 (two pairs have a spread), "
                 f"not {self.n}."
             )
-        if self.error is not None and self.error <= 0:
-            raise InvalidArgument(f"error must be above 0, not {self.error}.")
+        check_error(self.error)
         as_whole(self.baseline)
 
     @property
     def card(self) -> Card:
-        return replace(CARD, resolution="layer") if self.at else CARD
+        return CARD.of_layer(self.at)
 
     def attribute(self, run: Run) -> Attribution:
         inputs, run = run.inputs, inside(run, self.at)
@@ -82,10 +81,8 @@ class ExpectedGradients(Method):
         )
         gap = completeness(values, run.score - expected)
         sampling = zip(moments.groups, moments.relative_error(), strict=True)
-        found = shown(values, self.at, inputs)
-        found["arrays"] = {**found.get("arrays", {}), "standard_error": error}
         return Attribution(
-            **found,
+            **shown(values, self.at, inputs, {"standard_error": error}),
             diagnostics=[
                 {
                     **g,

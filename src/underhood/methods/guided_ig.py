@@ -6,7 +6,7 @@ distance |x - x'|₁, each is walked by the share p of elements with the least |
 is kept near the straight line: no element runs ahead or lags behind by more than a share d of its way.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ class GuidedIG(Method):
 
     @property
     def card(self) -> Card:
-        return replace(CARD, resolution="layer") if self.at else CARD
+        return CARD.of_layer(self.at)
 
     def attribute(self, run: Run) -> Attribution:
         inputs, run = run.inputs, inside(run, self.at)

@@ -70,9 +70,7 @@ class IntegratedGradients(Method):
 
     @property
     def card(self) -> Card:
-        if self.at is None:
-            return CARD
-        return INFLUENCE if self.kind == "influence" else replace(CARD, resolution="layer")
+        return INFLUENCE if self.at and self.kind == "influence" else CARD.of_layer(self.at)
 
     def attribute(self, run: Run) -> Attribution:
         if self.at and self.kind == "influence":

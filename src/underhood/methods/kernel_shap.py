@@ -27,7 +27,7 @@ from underhood.inputs.players import GroupingLike, check_grouping, players
 from underhood.inputs.random import COALITIONS, generator
 from underhood.methods.card import Card
 from underhood.methods.coalitions import LOOK, Game, Payoff, played, settled
-from underhood.methods.method import Attribution, Method
+from underhood.methods.method import Attribution, Method, check_error
 
 SIZE_POWERS = (1, 3, 5)  # of what coalitions' sizes alone explain
 
@@ -56,8 +56,7 @@ class KernelSHAP(Method):
     def __post_init__(self) -> None:
         if self.n < 4:
             raise InvalidArgument(f"KernelSHAP takes a number of coalitions from 4 on, not {self.n}.")
-        if self.error is not None and not self.error > 0:
-            raise InvalidArgument(f"KernelSHAP's error must be above 0, not {self.error}.")
+        check_error(self.error)
         check_grouping(self.grouping)
         as_whole(self.baseline)
 
@@ -94,8 +93,7 @@ class KernelSHAP(Method):
             diagnostics={
                 "coalitions": 2 * len(pairs.kept) + 2,
                 "exhaustive": pairs.complete,
-                "score_difference": game.difference,
-                "completeness_gap": float(values.sum()) - game.difference,
+                **game.completeness(values),
             },
         )
 

@@ -23,7 +23,7 @@ from underhood.inputs.players import GroupingLike, check_grouping, players
 from underhood.inputs.random import COALITIONS, generator
 from underhood.methods.card import Card
 from underhood.methods.coalitions import LOOK, Game, Payoff, all_coalitions, played, settled
-from underhood.methods.method import Attribution, Method
+from underhood.methods.method import Attribution, Method, check_error
 
 DEGREE = 3  # of what coalitions' sizes alone explain; few groups have too few sizes for it
 
@@ -56,8 +56,7 @@ class LIME(Method):
             raise InvalidArgument(f"LIME's width must be above 0, not {self.width}.")
         if self.ridge < 0:
             raise InvalidArgument(f"LIME's ridge is a number from 0 on, not {self.ridge}.")
-        if self.error is not None and not self.error > 0:
-            raise InvalidArgument(f"LIME's error must be above 0, not {self.error}.")
+        check_error(self.error)
         check_grouping(self.grouping)
         as_baseline(self.baseline)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from underhood.engine import Run, Settings
+from underhood.errors import InvalidArgument
 from underhood.inputs import Baseline, Grouping
 from underhood.methods.card import Card
 from underhood.methods.explanation import Explanation, Explanations
@@ -85,6 +86,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [plain(item) for item in value]
     return str(value)
+
+
+def check_error(error: float | None) -> None:
+    """Refuse a standard error that no sample would come down to."""
+    if error is not None and not error > 0:
+        raise InvalidArgument(f"error must be above 0, not {error}.")
 
 
 def zero_maps(values: Tensor) -> list[str | None]:

@@ -75,8 +75,7 @@ class PartitionSHAP(Method):
             diagnostics={
                 "coalitions": 2 + 2 * opened,
                 "groups_that_share": shared,
-                "score_difference": game.difference,
-                "completeness_gap": float(values.sum()) - game.difference,
+                **game.completeness(values),
             },
         )
 

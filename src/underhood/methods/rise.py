@@ -24,7 +24,7 @@ from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.inputs.grouping import places
 from underhood.inputs.random import MASKS, generator
 from underhood.methods.card import Card
-from underhood.methods.method import Attribution, Method
+from underhood.methods.method import Attribution, Method, check_error
 
 LOOK = 400  # masks between two looks at the error
 CHUNK = 64  # masks held at once
@@ -56,8 +56,7 @@ class RISE(Method):
             raise InvalidArgument(f"RISE takes n and grid from 2 on, not {self.n} and {self.grid}.")
         if not 0 < self.p < 1:
             raise InvalidArgument(f"RISE's p lies between 0 and 1, not at {self.p}.")
-        if self.error is not None and not self.error > 0:
-            raise InvalidArgument(f"RISE's error must be above 0, not {self.error}.")
+        check_error(self.error)
         as_whole(self.baseline)
 
     @property

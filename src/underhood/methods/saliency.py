@@ -45,8 +45,9 @@ class Saliency(Method):
     def attribute(self, run: Run) -> Attribution:
         gradient = run.gradients(at=[self.at] if self.at else []).gradients[0]
         values = {"abs": gradient.abs, "signed": gradient.clone, "squared": gradient.square}
-        found = shown(values[self.kind](), self.at, run.inputs, largest=self.kind == "abs")
-        found["arrays"] = {**found.get("arrays", {}), "gradient": gradient}
+        found = shown(
+            values[self.kind](), self.at, run.inputs, {"gradient": gradient}, largest=self.kind == "abs"
+        )
         return Attribution(
             **found, reduction="max" if self.kind == "abs" else "sum", no_signal=zero_maps(gradient)
         )

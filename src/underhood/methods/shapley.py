@@ -21,7 +21,7 @@ from underhood.inputs.players import GroupingLike, at_most, check_grouping, play
 from underhood.inputs.random import PERMUTATIONS, generator
 from underhood.methods.card import Card
 from underhood.methods.coalitions import Game, Payoff, all_coalitions, played, settled
-from underhood.methods.method import Attribution, Method
+from underhood.methods.method import Attribution, Method, check_error
 
 LARGEST = 12  # groups that are played exactly
 
@@ -82,8 +82,7 @@ class ShapleySampling(Method):
                 "ShapleySampling takes an even number of permutations from 4 (two pairs have a spread), not "
                 f"{self.permutations}."
             )
-        if self.error is not None and not self.error > 0:
-            raise InvalidArgument(f"ShapleySampling's error must be above 0, not {self.error}.")
+        check_error(self.error)
         check_grouping(self.grouping)
         as_whole(self.baseline)
 
@@ -111,7 +110,7 @@ def _mean(game: Game, orders: Tensor) -> Payoff:
         values,
         added.std(0) / len(orders) ** 0.5,
         freedom=len(orders) - 1,
-        diagnostics={"permutations": 2 * len(orders), **_sums(game, values)},
+        diagnostics={"permutations": 2 * len(orders), **game.completeness(values)},
     )
 
 
@@ -134,7 +133,7 @@ def _exact(game: Game) -> Payoff:
     if M > 1:
         worth[1:-1] = game.worth(coalitions[1:-1], "float32")
     values = shares(coalitions) @ worth
-    return Payoff(values, diagnostics=_sums(game, values))
+    return Payoff(values, diagnostics=game.completeness(values))
 
 
 def shares(coalitions: Tensor) -> Tensor:
@@ -144,13 +143,6 @@ def shares(coalitions: Tensor) -> Tensor:
     size = coalitions.sum(1)
     with_it, without = before[(size - 1).clamp(min=0)], before[size]
     return torch.where(coalitions.T, with_it, -without)
-
-
-def _sums(game: Game, values: Tensor) -> dict[str, float]:
-    return {
-        "score_difference": game.difference,
-        "completeness_gap": float(values.sum()) - game.difference,
-    }
 
 
 EXACT = Card(

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from underhood.errors import BadInput, InvalidArgument, UnknownName
 
-Triple = tuple[float, float, float]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 LONGEST = 200  # times its shorter side: resizing a longer picture takes more memory than it is worth
 

@@ -359,10 +359,10 @@ def _find_label(label: str, labels: Labels) -> int:
             f"The target '{label}' is a label, but the model has no labels; give them "
             "(--labels, or Model(labels=…)) or give the class number."
         )
-    wanted = _plain(label)
+    wanted = _alphanumeric(label)
     exact = [i for i, known in enumerate(labels) if known == label]
-    exact = exact or [i for i, known in enumerate(labels) if wanted and _plain(known) == wanted]
-    exact = exact or [i for i, known in enumerate(labels) if wanted in map(_plain, known.split(","))]
+    exact = exact or [i for i, known in enumerate(labels) if wanted and _alphanumeric(known) == wanted]
+    exact = exact or [i for i, known in enumerate(labels) if wanted in map(_alphanumeric, known.split(","))]
     if len(exact) > 1:
         raise InvalidArgument(
             f"Label '{label}' names the classes {exact}; give the number of the one you mean."
@@ -372,7 +372,7 @@ def _find_label(label: str, labels: Labels) -> int:
     return exact[0]
 
 
-def _plain(text: str) -> str:
+def _alphanumeric(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
 
 

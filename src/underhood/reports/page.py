@@ -35,7 +35,7 @@ class Tally:
             self.methods[item.card.name] = None
             for key, value in item.provenance.items():
                 if key not in view.PER_MAP and (said := words.describe(value)):
-                    known = self.provenance.setdefault(words.plain(str(key)), {})
+                    known = self.provenance.setdefault(words.spaced(str(key)), {})
                     if len(known) <= KEPT_VALUES:
                         known[said] = None
 

@@ -251,7 +251,7 @@ def _meta(item: Explanation, heatmap: NDArray[Any], scale: encode.Scale, signed:
 
 
 def _rows(mapping: Any) -> list[tuple[str, str]]:
-    return [(words.plain(str(key)), words.describe(value)) for key, value in mapping.items()]
+    return [(words.spaced(str(key)), words.describe(value)) for key, value in mapping.items()]
 
 
 def _short(item: Explanation) -> Iterator[tuple[str, Any]]:
@@ -262,4 +262,4 @@ def _short(item: Explanation) -> Iterator[tuple[str, Any]]:
 
 
 def _sentence(key: str) -> str:
-    return words.plain(key)[:1].upper() + words.plain(key)[1:]
+    return words.spaced(key)[:1].upper() + words.spaced(key)[1:]

@@ -34,7 +34,7 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
-def plain(key: str) -> str:
+def spaced(key: str) -> str:
     return key.replace("_", " ")
 
 
@@ -55,7 +55,7 @@ def model_of(provenance: Mapping[str, Any]) -> str:
 def describe(value: Any) -> str:
     """A parameter or diagnostic on one line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{plain(str(key))} {describe(item)}" for key, item in value.items())
+        return ", ".join(f"{spaced(str(key))} {describe(item)}" for key, item in value.items())
     if isinstance(value, np.ndarray) and (value.size > 6 or value.ndim != 1):
         return f"array of {' × '.join(map(str, value.shape))}"
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
@@ -82,4 +82,4 @@ def _without_zeros(text: str) -> str:
 
 def listing(items: Iterable[tuple[str, Any]]) -> str:
     """`steps = 50, seed = 0`: what was set, without what was left out."""
-    return ", ".join(f"{plain(key)} = {describe(value)}" for key, value in items if value is not None)
+    return ", ".join(f"{spaced(key)} = {describe(value)}" for key, value in items if value is not None)

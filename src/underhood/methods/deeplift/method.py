@@ -7,7 +7,7 @@ with multipliers m that follow the chain rule from the target to the input, each
 (`multipliers`). DeepSHAP is the mean of C over references x' drawn from a background.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -21,7 +21,7 @@ from underhood.methods.at_layer import shown
 from underhood.methods.card import Card
 from underhood.methods.deeplift.multipliers import Multipliers
 from underhood.methods.deeplift.reveal_cancel import RevealCancel
-from underhood.methods.method import Attribution, Method
+from underhood.methods.method import Attribution, Method, check_error
 from underhood.methods.paths import completeness, each_baseline, incomplete
 
 Rule = Literal["rescale", "reveal_cancel"]
@@ -51,7 +51,7 @@ class DeepLIFT(Method):
 
     @property
     def card(self) -> Card:
-        return replace(DEEPLIFT, resolution="layer") if self.at else DEEPLIFT
+        return DEEPLIFT.of_layer(self.at)
 
     def attribute(self, run: Run) -> Attribution:
         return contributions(run, RULES[self.rule](), self.baseline, self.at)
@@ -75,13 +75,12 @@ class DeepSHAP(Method):
     key = "deepshap"
 
     def __post_init__(self) -> None:
-        if self.error is not None and self.error <= 0:
-            raise InvalidArgument(f"error must be above 0, not {self.error}.")
+        check_error(self.error)
         as_whole(self.baseline)
 
     @property
     def card(self) -> Card:
-        return replace(DEEPSHAP, resolution="layer") if self.at else DEEPSHAP
+        return DEEPSHAP.of_layer(self.at)
 
     def attribute(self, run: Run) -> Attribution:
         return contributions(run, Multipliers(), self.baseline, self.at, self.error)
@@ -110,11 +109,9 @@ def contributions(
     used = [int(n) for n in moments.groups]
     difference = run.score - torch.stack([there[:n, i].mean() for i, n in enumerate(used)])
     values, errors = moments.mean, moments.relative_error().tolist()
-    told = shown(values, at, x)
-    if len(baselines) > 1:
-        told["arrays"] = {**told.get("arrays", {}), "standard_error": moments.standard_error}
+    sampled = {"standard_error": moments.standard_error} if len(baselines) > 1 else {}
     return Attribution(
-        **told,
+        **shown(values, at, x, sampled),
         diagnostics=[
             {**gap, "baselines": n, **({"relative_standard_error": e} if len(baselines) > 1 else {})}
             for gap, n, e in zip(completeness(values, difference), used, errors, strict=True)
