@@ -11,11 +11,13 @@ import underhood as uh
 from tests.support import torchvision_ops  # noqa: F401 - before anything imports torchvision
 from tests.support.toys import Linear
 from underhood.checks import (
+    EffectiveComplexity,
     Entropy,
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
     Gini,
     Infidelity,
+    Monotonicity,
     MonotonicityCorrelation,
     PointingGame,
     RelevanceMass,
@@ -116,6 +118,26 @@ def test_infidelity_is_zero_for_both_on_a_linear_model_and_theirs_ignores_its_sa
     assert few.error is not None
     assert many.error is not None
     assert many.error < few.error / 2
+
+
+def test_their_monotonicity_is_always_true(net: nn.Module) -> None:
+    """It puts the baseline in the baseline's place, so that the model sees the same empty input each time."""
+    metric = quantus.Monotonicity(features_in_step=1, perturb_func_kwargs=ZEROS, **QUIET)
+    for maps in (MAPS, -MAPS):
+        assert theirs(metric, net, maps) == [1, 1, 1]
+        assert all(
+            r.value is not None and r.value < 1 for r in Monotonicity(grouping=PIXELS)(explained(net, maps))
+        )
+
+
+def test_their_effective_complexity_never_asks_the_model() -> None:
+    """It counts values above a threshold, where the paper looks for how few of them keep the score."""
+    w = torch.zeros(1, 6, 6)
+    w[0, 2, 3] = 1.0
+    x = torch.ones(3, 1, 6, 6)
+    found = explained(Linear(w), w + 1e-3 * MAPS.abs(), x)
+    assert min(theirs(quantus.EffectiveComplexity(eps=1e-5, **QUIET), None, w + 1e-3 * MAPS.abs())) > 30
+    assert EffectiveComplexity(grouping=PIXELS, steps=None)(found).values == pytest.approx([1 / 36] * 3)
 
 
 def test_sparseness_is_our_gini_and_complexity_our_entropy() -> None:

@@ -5,9 +5,10 @@ from underhood.checks.batch import Batch, batches
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.completeness import Completeness, Conservation
-from underhood.checks.complexity import Entropy, Gini
+from underhood.checks.complexity import EffectiveComplexity, Entropy, Gini
 from underhood.checks.decision import Decision
 from underhood.checks.deletion import Deletion, Insertion
+from underhood.checks.eraser import Comprehensiveness, Sufficiency
 from underhood.checks.faithfulness import (
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
@@ -16,6 +17,7 @@ from underhood.checks.faithfulness import (
 )
 from underhood.checks.infidelity import Infidelity
 from underhood.checks.localisation import IoU, PointingGame, RelevanceMass, RelevanceRank
+from underhood.checks.monotonicity import Monotonicity
 from underhood.checks.protocols import IROF, ROAD, RegionPerturbation
 from underhood.checks.randomisation import Randomisation
 from underhood.checks.rank_stability import RankStability, RetrainingStability, SeedStability
@@ -39,9 +41,11 @@ __all__ = [
     "CheckCard",
     "Checked",
     "Completeness",
+    "Comprehensiveness",
     "Conservation",
     "Decision",
     "Deletion",
+    "EffectiveComplexity",
     "Entropy",
     "FaithfulnessCorrelation",
     "FaithfulnessEstimate",
@@ -51,6 +55,7 @@ __all__ = [
     "IoU",
     "LocalLipschitz",
     "MaxSensitivity",
+    "Monotonicity",
     "MonotonicityCorrelation",
     "PointingGame",
     "Randomisation",
@@ -65,6 +70,7 @@ __all__ = [
     "RetrainingStability",
     "SeedStability",
     "SensitivityN",
+    "Sufficiency",
     "TopShare",
     "Uncertainty",
     "batches",
