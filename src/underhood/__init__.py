@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from underhood.errors import UnderhoodError as UnderhoodError
 
 if TYPE_CHECKING:
+    from underhood.checks import *  # noqa: F403
     from underhood.engine import *  # noqa: F403
     from underhood.inputs import *  # noqa: F403
     from underhood.methods import *  # noqa: F403
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ("models", "inputs", "engine", "methods")
+_ROOMS = ("models", "inputs", "engine", "methods", "checks")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,38 +1,107 @@
 """Can it be believed? Evidence for or against explanations, each figure beside its controls."""
 
-from underhood.checks.agreement import Agreement
-from underhood.checks.batch import Batch, batches
-from underhood.checks.card import CheckCard
-from underhood.checks.check import Check
-from underhood.checks.completeness import Completeness, Conservation
-from underhood.checks.complexity import EffectiveComplexity, Entropy, Gini
-from underhood.checks.decision import Decision
-from underhood.checks.deletion import Deletion, Insertion
-from underhood.checks.eraser import Comprehensiveness, Sufficiency
+from underhood.checks.agreement import (
+    Agreement,
+)
+from underhood.checks.batch import (
+    Batch,
+    batches,
+)
+from underhood.checks.card import (
+    CheckCard,
+)
+from underhood.checks.check import (
+    Check,
+)
+from underhood.checks.completeness import (
+    Completeness,
+    Conservation,
+)
+from underhood.checks.complexity import (
+    EffectiveComplexity,
+    Entropy,
+    Gini,
+)
+from underhood.checks.confirmed import (
+    ConfirmedShare,
+)
+from underhood.checks.decision import (
+    Decision,
+)
+from underhood.checks.deletion import (
+    Deletion,
+    Insertion,
+)
+from underhood.checks.eraser import (
+    Comprehensiveness,
+    Sufficiency,
+)
 from underhood.checks.faithfulness import (
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
     MonotonicityCorrelation,
     SensitivityN,
 )
-from underhood.checks.infidelity import Infidelity
-from underhood.checks.localisation import IoU, PointingGame, RelevanceMass, RelevanceRank
-from underhood.checks.monotonicity import Monotonicity
-from underhood.checks.protocols import IROF, ROAD, RegionPerturbation
-from underhood.checks.randomisation import Randomisation
-from underhood.checks.rank_stability import RankStability, RetrainingStability, SeedStability
-from underhood.checks.reading import Checked, Reading
+from underhood.checks.infidelity import (
+    Infidelity,
+)
+from underhood.checks.localisation import (
+    IoU,
+    PointingGame,
+    RelevanceMass,
+    RelevanceRank,
+)
+from underhood.checks.monotonicity import (
+    Monotonicity,
+)
+from underhood.checks.protocols import (
+    IROF,
+    ROAD,
+    RegionPerturbation,
+)
+from underhood.checks.randomisation import (
+    Randomisation,
+)
+from underhood.checks.rank_stability import (
+    RankStability,
+    RetrainingStability,
+    SeedStability,
+)
+from underhood.checks.reading import (
+    Checked,
+    Reading,
+)
 from underhood.checks.relative_stability import (
     RelativeInputStability,
     RelativeOutputStability,
     RelativeRepresentationStability,
 )
-from underhood.checks.stability import AverageSensitivity, LocalLipschitz, MaxSensitivity
-from underhood.checks.top_share import TopShare
-from underhood.checks.uncertainty import Uncertainty
+from underhood.checks.stability import (
+    AverageSensitivity,
+    LocalLipschitz,
+    MaxSensitivity,
+)
+from underhood.checks.suite import (
+    LEVELS,
+    check,
+    checked,
+    planned,
+)
+from underhood.checks.top_share import (
+    TopShare,
+)
+from underhood.checks.uncertainty import (
+    Uncertainty,
+)
+from underhood.checks.verdict import (
+    Reason,
+    Verdict,
+    Verdicts,
+)
 
 __all__ = [
     "IROF",
+    "LEVELS",
     "ROAD",
     "Agreement",
     "AverageSensitivity",
@@ -42,6 +111,7 @@ __all__ = [
     "Checked",
     "Completeness",
     "Comprehensiveness",
+    "ConfirmedShare",
     "Conservation",
     "Decision",
     "Deletion",
@@ -61,6 +131,7 @@ __all__ = [
     "Randomisation",
     "RankStability",
     "Reading",
+    "Reason",
     "RegionPerturbation",
     "RelativeInputStability",
     "RelativeOutputStability",
@@ -73,5 +144,10 @@ __all__ = [
     "Sufficiency",
     "TopShare",
     "Uncertainty",
+    "Verdict",
+    "Verdicts",
     "batches",
+    "check",
+    "checked",
+    "planned",
 ]

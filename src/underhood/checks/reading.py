@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,10 @@ class Reading:
             raise ValueError("a reading has a value, or the reason why it has none")
         if self.value is not None and not np.isfinite(self.value):
             raise ValueError(f"a reading's value is a number, not {self.value}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
 def undefined(reason: str, *, calls: float = 0.0, **details: Any) -> Reading:
@@ -150,14 +154,10 @@ class Checked:
             "controls": self.controls,
             "undefined": dict(self.undefined),
             "readings": [
-                {"input": s, "method": m, **_reading(r)}
+                {"input": s, "method": m, **r.as_dict()}
                 for s, m, r in zip(self.subjects, self.methods, self.readings, strict=True)
             ],
         }
-
-
-def _reading(reading: Reading) -> dict[str, Any]:
-    return {name: _plain(getattr(reading, name)) for name in Reading.__dataclass_fields__}
 
 
 def _plain(value: Any) -> Any:

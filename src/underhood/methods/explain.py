@@ -226,7 +226,7 @@ def explain_with(
             left_out.append(f"{method.card.name} was left out: {error}")
             continue
         seen = engine.seen
-        records.append(provenance(model, engine, watch))
+        records.append(provenance(model, engine, watch, len(x)))
         found[method.key] = list(_explanations(method, attribution, run, subjects, records[-1]))
     for record in records:  # those before the one that was left out know of it too
         record["notes"] += left_out

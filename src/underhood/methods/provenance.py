@@ -27,8 +27,8 @@ class Stopwatch:
         return round(time.process_time() - self._cpu, 4)
 
 
-def provenance(model: Model, engine: Engine, watch: Stopwatch) -> dict[str, Any]:
-    """Versions, digests, settings, passes and time of one method's run over a batch."""
+def provenance(model: Model, engine: Engine, watch: Stopwatch, inputs: int) -> dict[str, Any]:
+    """Versions, digests, settings, passes and time of one method's run over a batch of `inputs`."""
     return {
         "model": model.name,
         "model_digest": engine.digest,
@@ -37,6 +37,7 @@ def provenance(model: Model, engine: Engine, watch: Stopwatch) -> dict[str, Any]
         "seed": engine.settings.seed,
         "device": str(engine.device),
         "precision": engine.log.precision,
+        "inputs": inputs,
         "forward_passes": engine.log.forward,
         "partial_passes": engine.log.partial,
         "backward_passes": engine.log.backward,

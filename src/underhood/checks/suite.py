@@ -1,0 +1,151 @@
+"""`check`: which checks a level runs, what they will cost, and the verdicts they come to.
+
+What is shared between the methods on an input (scores of hidden parts, of empty inputs) is made once. Checks
+that make the map again cost as many explanations; where that is more than the level's budget they are left
+out, and the verdict says so.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from underhood.checks.agreement import Agreement
+from underhood.checks.batch import Batch, batches
+from underhood.checks.card import Question
+from underhood.checks.check import Check
+from underhood.checks.completeness import Completeness
+from underhood.checks.complexity import Gini
+from underhood.checks.confirmed import ConfirmedShare
+from underhood.checks.decision import Decision
+from underhood.checks.deletion import Deletion
+from underhood.checks.faithfulness import SensitivityN
+from underhood.checks.randomisation import Randomisation
+from underhood.checks.rank_stability import RankStability, SeedStability
+from underhood.checks.reading import Reading, undefined
+from underhood.checks.stability import MaxSensitivity
+from underhood.checks.top_share import TopShare
+from underhood.checks.verdict import Verdict, Verdicts, judged
+from underhood.errors import InvalidArgument
+from underhood.methods import Explanation
+
+Level = Literal["quick", "standard", "full"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A check of a level. shared: forward passes for an input, whatever the number of methods; own: for each
+    method; again: how often the map is made again."""
+
+    check: Check
+    shared: float = 0
+    own: float = 0
+    again: float = 0
+
+    def cost(self, of_one: float) -> float:
+        return self.own + self.again * of_one
+
+
+@dataclass(frozen=True)
+class Suite:
+    """budget: forward passes for one explanation, beyond which steps that make maps again are left out."""
+
+    steps: tuple[Step, ...]
+    budget: float = float("inf")
+
+
+FREE = (Step(Completeness()), Step(Agreement()), Step(Gini()))
+LEVELS: dict[str, Suite] = {
+    "quick": Suite(
+        (
+            Step(ConfirmedShare(count=8, fills=("blur", "zeros")), shared=48),
+            Step(Decision(), shared=5),
+            *FREE,
+            Step(Randomisation(steps=1, draws=1, measures=("spearman",)), again=2),
+        ),
+        budget=60,
+    ),
+    "standard": Suite(
+        (
+            Step(ConfirmedShare(), shared=144),
+            Step(Decision(), shared=5),
+            *FREE,
+            Step(TopShare(fill="blur"), own=45),
+            Step(Randomisation(steps=2, draws=2, measures=("spearman",)), again=4),
+            Step(RankStability(draws=4), again=4),
+        ),
+    ),
+    "full": Suite(
+        (
+            Step(ConfirmedShare(count=48, fills=("blur", "zeros", "inpaint")), shared=432),
+            Step(Decision(), shared=5),
+            *FREE,
+            Step(TopShare(fill="blur"), own=45),
+            Step(Deletion(fill="noisy_linear"), own=900),
+            Step(SensitivityN(), shared=96),
+            Step(Randomisation(), again=12),
+            Step(RankStability(draws=10), again=10),
+            Step(MaxSensitivity(), again=10),
+            Step(SeedStability(), again=3),
+        ),
+    ),
+}
+
+
+def check(explanations: Explanation | Iterable[Explanation], level: Level = "standard") -> Verdicts:
+    """The verdict on every explanation, in their order by batches of inputs and methods.
+
+    level: "quick" (at most 60 forward passes for a method and an image, beside the explanation), "standard"
+    or "full"; `planned` tells the cost beforehand.
+    """
+    return Verdicts(checked(explanations, level))
+
+
+def checked(
+    explanations: Explanation | Iterable[Explanation], level: Level = "standard"
+) -> Iterator[Verdict]:
+    """`check` one by one, holding no more than are questioned together."""
+    suite = suite_of(level)
+    for batch in batches(explanations):
+        readings: dict[str, Sequence[Reading]] = {}
+        spent = 0.0
+        for step in suite.steps:
+            found, spent = _read(step, batch, suite.budget, spent)
+            readings[step.check.key] = found
+        questions: dict[str, Question] = {s.check.key: s.check.card.question for s in suite.steps}
+        for row, explanation in enumerate(batch.explanations):
+            yield judged(explanation, {key: f[row] for key, f in readings.items()}, questions, level)
+
+
+def suite_of(level: str) -> Suite:
+    if level not in LEVELS:
+        raise InvalidArgument(f"The level is one of {', '.join(LEVELS)}, not {level!r}.")
+    return LEVELS[level]
+
+
+def planned(explanation: Explanation, methods: int = 1, level: Level = "standard") -> float:
+    """Forward passes that the checks of one explanation will take, of so many methods on its input.
+
+    A backward pass counts 2. An upper bound: what is undefined costs less.
+    """
+    suite, of_one = suite_of(level), cost_of(explanation)
+    spent = sum(step.shared for step in suite.steps) / methods
+    for step in suite.steps:
+        if spent + step.cost(of_one) <= suite.budget:
+            spent += step.cost(of_one)
+    return spent
+
+
+def cost_of(explanation: Explanation) -> float:
+    """Forward passes that making the explanation took, of which it was one of a batch."""
+    facts = explanation.provenance
+    passes = facts["forward_passes"] + facts["partial_passes"] + 2 * facts["backward_passes"]
+    return float(passes) / facts["inputs"]
+
+
+def _read(step: Step, batch: Batch, budget: float, spent: float) -> tuple[Sequence[Reading], float]:
+    shared = step.shared / (1 + len(batch.beside))
+    cost = shared + step.cost(cost_of(batch.explanations[0]))
+    if step.again and spent + cost > budget:
+        reason = f"it takes {cost:.0f} passes, which is beyond this level's {budget:.0f}"
+        return [undefined(reason)] * len(batch), spent
+    return step.check.read(batch), spent + cost
