@@ -1,7 +1,7 @@
 """Every contest, by key, in the order of the tables."""
 
 from benchmarks.contest import Contest
-from benchmarks.contests import ablation, calls, cams, paths, regions, relevance, sampled, together
+from benchmarks.contests import ablation, calls, cams, paths, regions, relevance, sampled, stability, together
 
-FAMILIES = (relevance, paths, cams, regions, sampled, ablation, together, calls)
+FAMILIES = (relevance, paths, cams, regions, sampled, ablation, together, calls, stability)
 CONTESTS: dict[str, Contest] = {one.key: one for family in FAMILIES for one in family.CONTESTS}
