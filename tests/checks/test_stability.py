@@ -23,7 +23,7 @@ from underhood.checks import (
 )
 from underhood.checks.controls import edges
 from underhood.checks.nearby import Nearby
-from underhood.checks.stability import Neighbourhood
+from underhood.checks.sensitivity import Neighbourhood
 from underhood.errors import InvalidArgument
 from underhood.methods import Drawn, Given
 

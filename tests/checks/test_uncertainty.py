@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import underhood as uh
 from underhood.checks import Uncertainty
 from underhood.checks.dropout import dropped
-from underhood.checks.uncertainty import of_noise, student
+from underhood.checks.intervals import of_noise, student
 from underhood.engine import Run
 from underhood.errors import InvalidArgument
 from underhood.inputs.random import NOISE, normal

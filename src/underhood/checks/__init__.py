@@ -64,8 +64,6 @@ from underhood.checks.randomisation import (
 )
 from underhood.checks.rank_stability import (
     RankStability,
-    RetrainingStability,
-    SeedStability,
 )
 from underhood.checks.reading import (
     Checked,
@@ -75,6 +73,10 @@ from underhood.checks.relative_stability import (
     RelativeInputStability,
     RelativeOutputStability,
     RelativeRepresentationStability,
+)
+from underhood.checks.rerun_stability import (
+    RetrainingStability,
+    SeedStability,
 )
 from underhood.checks.stability import (
     AverageSensitivity,

@@ -72,3 +72,21 @@ def against(value: float, shifted: Sequence[float], best: float, better: Directi
     ahead = value > mean if better == "higher" else value < mean
     passed = True if p is not None and p <= 0.05 and ahead else None if ahead else False
     return Against(p, skill(value, mean, best), passed, mean)
+
+
+def student(level: float, freedom: int | None) -> float:
+    """Quantile t of |T| ≤ t with that probability; None are infinitely many degrees of freedom."""
+    # With T = √f · tan(a), the density of the angle is cos(a)^(f-1); the normal is met from f = 10⁶ on.
+    f = freedom or 10**6
+    most = np.pi / 2 if f < 100 else 12 / np.sqrt(f)
+    angle = np.linspace(0, most, 100_001)
+    density = np.cos(angle) ** (f - 1)
+    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    return float(np.sqrt(f) * np.tan(np.interp(level, below / below[-1], angle)))
+
+
+def of_noise(quantile: float, freedom: int | None) -> float:
+    """What the figure would be for a map of noise alone: E[|Z| ; |Z| > t s] / E|Z|."""
+    if freedom is None:
+        return float(np.exp(-(quantile**2) / 2))
+    return float((1 + quantile**2 / freedom) ** (-freedom / 2))

@@ -5,7 +5,7 @@ every method meets the same copies. A copy whose predicted class differs is left
 another explanation is right.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from underhood.checks.batch import Batch
-from underhood.checks.controls import edges, moves
-from underhood.checks.similarity import pearson, ranks
+from underhood.checks.controls import edges
+from underhood.checks.moves import Compared, Moves, guarded, length
 from underhood.engine import Run
 from underhood.engine.passes import Log
 from underhood.errors import InvalidArgument, Unfit
@@ -23,8 +23,6 @@ from underhood.inputs.random import PROBES, normal, uniform
 
 Noise = Literal["uniform", "gaussian"]
 Unit = Literal["std", "input"]
-
-FLOOR = 1e-6  # least divisor of an element, as a share of the largest element
 
 
 @dataclass(frozen=True)
@@ -80,75 +78,6 @@ class Nearby:
 
 
 @dataclass(frozen=True)
-class Moves:
-    """How far maps Φ' lie from maps Φ, (n, B) each.
-
-    share:     ‖Φ' - Φ‖ / ‖Φ‖ (Euclidean).
-    relative:  ‖(Φ' - Φ) / Φ‖, element by element.
-    order:     rank correlation of Φ' and Φ; magnitude: of |Φ'| and |Φ|. Empty where nobody asked.
-    """
-
-    share: Tensor
-    relative: Tensor
-    order: Tensor
-    magnitude: Tensor
-
-    def joined(self, other: "Moves") -> "Moves":
-        pairs = ((getattr(self, n), getattr(other, n)) for n in Moves.__dataclass_fields__)
-        return Moves(*(torch.cat(pair) for pair in pairs))
-
-    def first(self, count: int) -> "Moves":
-        return Moves(*(getattr(self, n)[:count] for n in Moves.__dataclass_fields__))
-
-
-class Compared:
-    """Reduces maps of variants, (m, places + further), to how far they lie from the inputs' own maps."""
-
-    done = False
-
-    def __init__(self, maps: Tensor, count: int, *, ranked: bool):
-        """maps (B, *places); ranked: whether rank correlations are wanted."""
-        self.flat = maps.flatten(1)
-        self.size = torch.linalg.vector_norm(self.flat, dim=1, dtype=torch.float64)
-        self.divisor = guarded(self.flat)
-        self.ranks = [ranks(self.flat), ranks(self.flat.abs())] if ranked else []
-        self.signed = bool((self.flat < 0).any())
-        shape = (count, len(maps))
-        self.share, self.relative = torch.zeros(2, *shape, dtype=torch.float64)
-        self.order, self.magnitude = torch.zeros(2, count if ranked else 0, len(maps), dtype=torch.float64)
-        self.further = torch.empty(0)
-
-    def update(self, values: Tensor, rows: Tensor, numbers: Tensor) -> None:
-        places = self.flat.shape[1]
-        found, further = values[:, :places], values[:, places:]
-        if not self.further.numel():
-            self.further = torch.zeros(*self.share.shape, further.shape[1])
-        self.further[numbers, rows] = further
-        off = found - self.flat[rows]
-        self.share[numbers, rows] = _length(off) / self.size[rows]
-        self.relative[numbers, rows] = _length(off.div_(self.divisor[rows]))
-        if self.ranks:
-            self.order[numbers, rows] = pearson(ranks(found), self.ranks[0][rows])
-            self.magnitude[numbers, rows] = (
-                pearson(ranks(found.abs()), self.ranks[1][rows]) if self.signed else self.order[numbers, rows]
-            )
-
-    @property
-    def moves(self) -> Moves:
-        return Moves(self.share, self.relative, self.order, self.magnitude)
-
-
-def _length(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
-
-
-def guarded(values: Tensor, floor: float = FLOOR) -> Tensor:
-    """(B, n) to divide by: no element nearer to 0 than `floor` times the input's largest."""
-    least = floor * values.abs().amax(1, keepdim=True)
-    return torch.where(values.abs() < least, least.copysign(values), values)
-
-
-@dataclass(frozen=True)
 class Told:
     """What a method says of noisy copies: how far its maps move, the model's scores there (n, B, C)."""
 
@@ -194,36 +123,6 @@ def _ask(batch: Batch, near: Nearby, first: int, count: int, *, ranked: bool) ->
     return Told(compared.moves, compared.further)
 
 
-def elsewhere(batch: Batch) -> Moves:
-    """How far the maps lie from copies of themselves, shifted and mirrored: from maps that mean nothing."""
-    key = ("elsewhere", id(batch.method))
-    if key not in batch.memory:
-        every, rows = _moves(batch), torch.arange(len(batch))
-        compared = Compared(batch.maps, len(every), ranked=False)
-        for number, move in enumerate(every):
-            compared.update(move(batch.maps).flatten(1), rows, torch.full_like(rows, number))
-        batch.memory[key] = batch.method, compared.moves
-    found: Moves = batch.memory[key][1]
-    return found
-
-
-def order_elsewhere(batch: Batch) -> Tensor:
-    """Rank correlation (39, B) of the maps with their copies, shifted and mirrored; NaN of flat maps."""
-    key = ("order elsewhere", id(batch.method))
-    if key not in batch.memory:
-        order = ranks(batch.maps.flatten(1))
-        off = order - order.mean(1, keepdim=True)
-        off = (off / off.norm(dim=1, keepdim=True)).view_as(batch.maps)  # the ranks move as the map does
-        found = torch.stack([(move(off) * off).flatten(1).sum(1) for move in _moves(batch)])
-        batch.memory[key] = batch.method, found
-    known: Tensor = batch.memory[key][1]
-    return known
-
-
-def _moves(batch: Batch) -> list[Callable[[Tensor], Tensor]]:
-    return moves(batch.maps.ndim - 1, tuple(batch.maps.shape[1:]), seed=batch.run.seed)
-
-
 def edges_nearby(batch: Batch, near: Nearby, count: int, *, ranked: bool = False) -> Moves | None:
     """How far maps of edges move where the maps that are checked do; None for what is no picture."""
     inputs = batch.run.inputs
@@ -247,7 +146,7 @@ def steps(batch: Batch, near: Nearby, count: int) -> tuple[Tensor, Tensor]:
         divisor = guarded(batch.run.inputs.flatten(1))
         for number, x, _, _ in _copies(batch, near, count):
             off = (x - batch.run.inputs).flatten(1)
-            plain[number], relative[number] = _length(off), _length(off / divisor)
+            plain[number], relative[number] = length(off), length(off / divisor)
         batch.memory[key] = plain, relative
     found: tuple[Tensor, Tensor] = batch.memory[key]
     return found

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
-from underhood.checks.nearby import Compared, Told, steps
-from underhood.checks.stability import CONTROLS, COST, MISLEADS, Sensitivity
+from underhood.checks.moves import Compared
+from underhood.checks.nearby import Told, steps
+from underhood.checks.sensitivity import Sensitivity
+from underhood.checks.stability import CONTROLS, COST, MISLEADS
 from underhood.engine import Engine, trace
 from underhood.errors import InvalidArgument, Unfit
 

@@ -20,8 +20,9 @@ from underhood.checks.decision import Decision
 from underhood.checks.deletion import Deletion
 from underhood.checks.faithfulness import SensitivityN
 from underhood.checks.randomisation import Randomisation
-from underhood.checks.rank_stability import RankStability, SeedStability
+from underhood.checks.rank_stability import RankStability
 from underhood.checks.reading import Reading, undefined
+from underhood.checks.rerun_stability import SeedStability
 from underhood.checks.stability import MaxSensitivity
 from underhood.checks.top_share import TopShare
 from underhood.checks.verdict import Verdict, Verdicts, judged

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,9 +22,10 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.dropout import dropouts, dropped
+from underhood.checks.intervals import of_noise, student
 from underhood.checks.nearby import passes
-from underhood.checks.rank_stability import ALIKE, reseeded, whole
 from underhood.checks.reading import Reading, undefined
+from underhood.checks.rerun_stability import ALIKE, reseeded, whole
 from underhood.engine import Run
 from underhood.errors import InvalidArgument, Unfit
 from underhood.inputs.grouping import Grouping, Labels, as_grouping, elements, patches
@@ -200,24 +200,6 @@ def summed(maps: Tensor, groups: Labels) -> Tensor:
     """Sums over groups, (B, G), float64, of maps (B, *places)."""
     total = torch.zeros(len(maps), groups.count, dtype=torch.float64)
     return total.index_add_(1, groups.numbers.flatten(), maps.flatten(1).double())
-
-
-def student(level: float, freedom: int | None) -> float:
-    """Quantile t of |T| ≤ t with that probability; None are infinitely many degrees of freedom."""
-    # With T = √f · tan(a), the density of the angle is cos(a)^(f-1); the normal is met from f = 10⁶ on.
-    f = freedom or 10**6
-    most = np.pi / 2 if f < 100 else 12 / np.sqrt(f)
-    angle = np.linspace(0, most, 100_001)
-    density = np.cos(angle) ** (f - 1)
-    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return float(np.sqrt(f) * np.tan(np.interp(level, below / below[-1], angle)))
-
-
-def of_noise(quantile: float, freedom: int | None) -> float:
-    """What the figure would be for a map of noise alone: E[|Z| ; |Z| > t s] / E|Z|."""
-    if freedom is None:
-        return float(np.exp(-(quantile**2) / 2))
-    return float((1 + quantile**2 / freedom) ** (-freedom / 2))
 
 
 def _same(maps: Tensor, others: Tensor) -> bool:
