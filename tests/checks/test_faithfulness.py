@@ -20,7 +20,7 @@ from underhood.checks import (
     batches,
 )
 from underhood.checks.correlated import jackknife
-from underhood.checks.probes import grouped, moved_sums, pooled, probes, subsets
+from underhood.checks.probes import even_patches, grouped, moved_sums, pooled, probes, subsets
 from underhood.errors import InvalidArgument
 from underhood.methods import Given
 
@@ -186,6 +186,29 @@ def test_sums_of_shifted_maps_are_those_of_their_copies(net: nn.Module) -> None:
     picture[:, found.hidden[7][groups.numbers]] = 0
     expected = float(batch.run.score[1] - net(picture[None])[0, 0].detach())
     assert float(found.falls[7, 1]) == pytest.approx(expected, abs=1e-5)
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_patches_are_about_alike(height: int, width: int) -> None:
+    groups = even_patches((height, width))
+    areas = torch.bincount(groups.numbers.flatten())
+    assert len(areas) == groups.count <= max(64, 1.5 * max(height, width))
+    assert int(areas.max()) <= 4 * int(areas.min())
+
+
+def test_patches_that_do_not_divide_a_picture_differ_by_a_pixel_a_side() -> None:
+    even = even_patches((128, 128))
+    assert even.count == 49
+    assert torch.bincount(even.numbers.flatten()).unique().tolist() == [18 * 18, 18 * 19, 19 * 19]
+
+
+def test_token_ids_are_hidden_too() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(20, 5), nn.Flatten(), nn.Linear(60, 2)).eval()
+    ids = torch.randint(1, 20, (2, 12), generator=random().manual_seed(0))
+    for check in CHECKS:
+        for reading in check(explained(net, ids, drawn(2, 12))):
+            assert reading.value is not None
 
 
 @settings(max_examples=20)

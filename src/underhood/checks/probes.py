@@ -22,7 +22,7 @@ from underhood.checks.similarity import pearson
 from underhood.errors import InvalidArgument
 from underhood.inputs import Absence, Baseline
 from underhood.inputs.baseline import BaselineLike, as_baseline
-from underhood.inputs.grouping import Grouping, Labels, as_grouping, elements, patches, places
+from underhood.inputs.grouping import Grouping, Labels, as_grouping, elements, places
 from underhood.inputs.random import PROBES, generator
 
 SIZES = (0.02, 0.1, 0.25, 0.5)  # shares of the groups, from single ones on
@@ -134,11 +134,18 @@ def grouped(batch: Batch, grouping: Grouping | Tensor | None = None) -> Labels:
             raise InvalidArgument("The groups may not overlap, as windows do; give labels or patches.")
         return groups
     if ("probes", "groups") not in batch.memory:
-        picture = len(shape) == 2
-        size = ceil(sqrt(shape[0] * shape[1] / ABOUT)) if picture else 1
-        batch.memory["probes", "groups"] = patches((shape[0], shape[1]), size) if picture else elements(shape)
+        batch.memory["probes", "groups"] = even_patches(shape) if len(shape) == 2 else elements(shape)
     found: Labels = batch.memory["probes", "groups"]
     return found
+
+
+def even_patches(shape: tuple[int, ...], about: int = ABOUT) -> Labels:
+    """About so many patches of a picture; all of about the same size, so that a constant map holds as much
+    of each."""
+    side = ceil(sqrt(shape[0] * shape[1] / about))
+    down, across = (max(1, round(length / side)) for length in shape)
+    rows, columns = (torch.arange(n) * parts // n for n, parts in zip(shape, (down, across), strict=True))
+    return Labels(rows[:, None] * across + columns)
 
 
 def pooled(maps: Tensor, groups: Labels) -> Tensor:
