@@ -1,6 +1,7 @@
 """Random weights: which parameters they replace, and how like the maps then are."""
 
 import copy
+import math
 
 import pytest
 import timm
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 import underhood as uh
 from underhood.checks import batches
 from underhood.checks.controls import edges
-from underhood.checks.randomisation import Randomisation
+from underhood.checks.randomisation import EfficientRandomisation, Randomisation, histogram_entropy
 from underhood.checks.weights import Redrawn, parts
 from underhood.engine import Engine
 from underhood.errors import InvalidArgument
@@ -293,3 +294,21 @@ def test_methods_of_one_batch_share_what_is_found_about_the_model(pictures: Tens
     one, other = batches(found)
     first, second = (Randomisation(draws=1, steps=1).read(batch) for batch in (one, other))
     assert first[0].calls == pytest.approx(second[0].calls + 1 / 3)  # the pass that finds the parts
+
+
+def test_efficient_randomisation_is_the_rise_of_entropy(pictures: Tensor) -> None:
+    """Half zeros, half ones have ln 2; values spread evenly over 100 bins ln 100."""
+    two = torch.tensor([0.0, 1.0] * 50)
+    assert histogram_entropy(two, 100) == pytest.approx(math.log(2))
+    assert histogram_entropy(torch.arange(100.0), 100) == pytest.approx(math.log(100))
+    found = uh.explain(built(), pictures, 0, methods=["saliency", Drawn(edges, "edges")])
+    checked = EfficientRandomisation()(found)
+    assert checked.of("edges").values == [0.0] * 3
+    assert not any(reading.passed for reading in checked.of("edges"))
+    for reading in checked.of("saliency"):
+        own, others = reading.details["entropy"], reading.details["random_entropies"]
+        assert reading.value == pytest.approx(sum(o / own - 1 for o in others) / 3)
+    flat = uh.explain(built(), pictures, 0, methods=Drawn(lambda x: torch.ones_like(x[:, 0]), "flat"))
+    assert EfficientRandomisation()(flat)[0].undefined == "the map is the same everywhere"
+    with pytest.raises(InvalidArgument):
+        EfficientRandomisation(bins=1)

@@ -13,6 +13,7 @@ from underhood.checks.card import (
 from underhood.checks.check import (
     Check,
 )
+from underhood.checks.class_sensitivity import ClassSensitivity
 from underhood.checks.completeness import (
     Completeness,
     Conservation,
@@ -25,6 +26,7 @@ from underhood.checks.complexity import (
 from underhood.checks.confirmed import (
     ConfirmedShare,
 )
+from underhood.checks.data_randomisation import DataRandomisation
 from underhood.checks.decision import (
     Decision,
 )
@@ -60,10 +62,13 @@ from underhood.checks.protocols import (
     RegionPerturbation,
 )
 from underhood.checks.randomisation import (
+    EfficientRandomisation,
     Randomisation,
 )
 from underhood.checks.rank_stability import (
     RankStability,
+    RetrainingStability,
+    SeedStability,
 )
 from underhood.checks.reading import (
     Checked,
@@ -111,13 +116,16 @@ __all__ = [
     "Check",
     "CheckCard",
     "Checked",
+    "ClassSensitivity",
     "Completeness",
     "Comprehensiveness",
     "ConfirmedShare",
     "Conservation",
+    "DataRandomisation",
     "Decision",
     "Deletion",
     "EffectiveComplexity",
+    "EfficientRandomisation",
     "Entropy",
     "FaithfulnessCorrelation",
     "FaithfulnessEstimate",

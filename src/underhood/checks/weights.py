@@ -29,6 +29,7 @@ from underhood.inputs.random import WEIGHTS, generator, normal
 from underhood.models import Model
 
 Draw = Literal["normal", "reset"]
+DRAWS: tuple[Draw, ...] = ("normal", "reset")
 SPREAD_OF_ZEROS = 0.02  # the usual spread of tokens and embeddings before training
 
 
