@@ -13,7 +13,9 @@ from underhood.checks.card import (
 from underhood.checks.check import (
     Check,
 )
-from underhood.checks.class_sensitivity import ClassSensitivity
+from underhood.checks.class_sensitivity import (
+    ClassSensitivity,
+)
 from underhood.checks.completeness import (
     Completeness,
     Conservation,
@@ -26,7 +28,9 @@ from underhood.checks.complexity import (
 from underhood.checks.confirmed import (
     ConfirmedShare,
 )
-from underhood.checks.data_randomisation import DataRandomisation
+from underhood.checks.data_randomisation import (
+    DataRandomisation,
+)
 from underhood.checks.decision import (
     Decision,
 )
@@ -67,8 +71,6 @@ from underhood.checks.randomisation import (
 )
 from underhood.checks.rank_stability import (
     RankStability,
-    RetrainingStability,
-    SeedStability,
 )
 from underhood.checks.reading import (
     Checked,
