@@ -1,6 +1,7 @@
 """Correlations over hidden parts: closed forms, what they cost, and when they do not exist."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from underhood.checks import (
 )
 from underhood.checks.correlated import jackknife
 from underhood.checks.probes import even_patches, grouped, moved_sums, pooled, probes, subsets
+from underhood.engine import Engine, Run, Settings
 from underhood.errors import InvalidArgument
 from underhood.methods import Given
 
@@ -237,11 +239,13 @@ def test_p_values_reject_at_five_percent_under_the_null() -> None:
     """1,200 maps that lie anywhere on the torus, 8 for each seed, as all inputs of a seed move alike."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 1)).eval()
-    model, check, rejected = uh.Model(net), FaithfulnessCorrelation(count=8), []
+    [batch], rejected = batches(explained(net, drawn(8, 1, 8, 8), drawn(8, 8, 8))), []
     for seed in range(150):
         x, maps = drawn(8, 1, 8, 8, seed=seed), drawn(8, 1, 8, 8, seed=1000 + seed)
-        smooth = Given(uh.inputs.baseline.gaussian_blur(maps, 1.0)[:, 0])
-        rejected += [r.p <= 0.05 for r in check(uh.explain(model, x, 0, methods=smooth, seed=seed)) if r.p]
+        run = Run(Engine(batch.model, Settings(seed=seed)), x, batch.run.target)
+        smooth = uh.inputs.baseline.gaussian_blur(maps, 1.0)[:, 0]
+        anywhere = replace(batch, run=run, maps=smooth, memory={})
+        rejected += [r.p <= 0.05 for r in FaithfulnessCorrelation(count=8).read(anywhere) if r.p]
     assert len(rejected) == 1200
     assert 0.03 <= np.mean(rejected) <= 0.07
 

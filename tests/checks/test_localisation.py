@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import underhood as uh
 from tests.support.toys import Linear
 from underhood.checks import Check, IoU, PointingGame, RelevanceMass, RelevanceRank, batches
-from underhood.checks.localisation import widened
+from underhood.checks.masks import widened
 from underhood.errors import InvalidArgument
 from underhood.methods import Given
 
@@ -74,7 +74,7 @@ def test_what_has_no_answer_is_undefined(kind: type[Check]) -> None:
         assert reading.undefined == reason
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.integers(0, 10**6))
 def test_shares_lie_between_0_and_1(seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
@@ -133,7 +133,7 @@ def test_rows_have_masks_too() -> None:
 
 def test_random_maps_hit_by_chance() -> None:
     mask = square(10, 2, 3, 5)  # a quarter of all places
-    maps = torch.rand(300, 10, 10, generator=torch.Generator().manual_seed(3))
+    maps = torch.rand(150, 10, 10, generator=torch.Generator().manual_seed(3))
     for kind in (PointingGame, RelevanceMass, RelevanceRank):
         found = kind(mask)(explained(maps))
-        assert found.value == pytest.approx(0.25, abs=0.08)
+        assert found.value == pytest.approx(0.25, abs=0.09)

@@ -11,11 +11,10 @@ already multiplied, w ∘ (x - b), and stands for Iᵀ Φ where I is x - b on a 
 Iᵀ Φ being what it holds there; of any other perturbation it says nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from underhood.checks.batch import Batch
@@ -25,6 +24,7 @@ from underhood.checks.controls import COUNT, controls, moves
 from underhood.checks.correlated import NO_PLACES, NOT_FINITE
 from underhood.checks.intervals import Against, against
 from underhood.checks.probes import COUNT_OF_EACH, SIZES, numbers, pooled, probes, subsets
+from underhood.checks.promises import Asked
 from underhood.checks.reading import Reading, undefined
 from underhood.errors import InvalidArgument, Unfit
 from underhood.inputs import Baseline, Variants
@@ -90,7 +90,7 @@ class Infidelity(Check):
             return [undefined(str(reason))] * len(batch)
         return self._readings(batch, asked, values, form)
 
-    def _by_groups(self, batch: Batch, form: Form) -> "Asked":
+    def _by_groups(self, batch: Batch, form: Form) -> Asked:
         baseline = as_baseline(self.fill)
         distance = _distance(batch, baseline) if form == "sensitivity" else None
         found = probes(batch, self.count, self.sizes, baseline, self.grouping)
@@ -105,7 +105,7 @@ class Infidelity(Check):
 
         return Asked(found.falls.T, found.squares.T, promise, bool(found.complete.all()), found.calls)
 
-    def _by_noise(self, batch: Batch, form: Form) -> "Asked":
+    def _by_noise(self, batch: Batch, form: Form) -> Asked:
         if form == "attribution":
             raise Unfit(ONLY_MASKS)
         inputs = batch.run.inputs
@@ -129,7 +129,7 @@ class Infidelity(Check):
         calls = (batch.run.engine.log.calls - before) / len(batch)
         return Asked(falls, falls.square(), promise, complete=False, calls=calls)
 
-    def _readings(self, batch: Batch, asked: "Asked", values: Tensor, form: Form) -> list[Reading]:
+    def _readings(self, batch: Batch, asked: Asked, values: Tensor, form: Form) -> list[Reading]:
         shape, seed = places(batch.run.inputs), batch.run.seed
         fits = {"own": asked.fit(values)}
         others = controls(values.reshape(len(batch), -1, *shape)[:, 0], batch.run.inputs, seed)
@@ -170,56 +170,6 @@ class Infidelity(Check):
             )
 
         return [reading(row) for row in range(len(batch))]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """N perturbations of B inputs: the score's falls and their squares (B, N), means over fills.
-
-    promise: of maps (B, …): Iᵀ Φ of each perturbation, (B, N). complete: nothing was left to chance.
-    """
-
-    falls: Tensor
-    squares: Tensor
-    promise: Callable[[Tensor], Tensor]
-    complete: bool
-    calls: float
-
-    def fit(self, values: Tensor) -> "Fit":
-        """Of maps (B, …)."""
-        promised = self.promise(values)
-        beta = (promised * self.falls).sum(1) / promised.square().sum(1)
-        beta = torch.where(promised.square().sum(1) > 0, beta, 0.0)
-        return Fit(beta, self._left(promised), self._left(promised * beta[:, None]))
-
-    def _left(self, promised: Tensor) -> Tensor:
-        """(promised - fall)², the mean over fills, (B, N)."""
-        return promised.square() - 2 * promised * self.falls + self.squares
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How maps fit: β (B,), and the squares left over without and with it, (B, N)."""
-
-    beta: Tensor
-    left: Tensor
-    left_scaled: Tensor
-
-    @property
-    def plain(self) -> Tensor:
-        return self.left.mean(1).clamp(min=0)
-
-    @property
-    def scaled(self) -> Tensor:
-        return self.left_scaled.mean(1).clamp(min=0)
-
-    def figure(self, row: int, *, scaled: bool) -> float:
-        return float((self.scaled if scaled else self.plain)[row])
-
-    def error(self, row: int, *, scaled: bool) -> float | None:
-        """Monte-Carlo standard error; β, one number of so many perturbations, is taken as known."""
-        left = (self.left_scaled if scaled else self.left)[row]
-        return float(left.std() / len(left) ** 0.5) if len(left) > 1 else None
 
 
 def form_of(batch: Batch) -> Form:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from underhood.checks.batch import Batch
@@ -24,10 +23,10 @@ from underhood.checks.check import Check
 from underhood.checks.controls import COUNT, controls, moves
 from underhood.checks.correlated import NO_PLACES, on_places, unreadable
 from underhood.checks.intervals import Against, against
+from underhood.checks.masks import inside, intersection_over_union, masks_of, widened
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.similarity import figure, seats
 from underhood.errors import InvalidArgument
-from underhood.inputs.grouping import places
 
 Kind = Literal["positive", "magnitude"]
 Weigh = Callable[[Tensor, Tensor], Tensor]  # of maps and masks (B, *places): weights (B, *places)
@@ -140,44 +139,6 @@ class IoU(Check):
 
         masks = masks_of(batch, self.mask)
         return _readings(batch, masks, self.kind, region, intersection_over_union, "region")
-
-
-def inside(weights: Tensor, masks: Tensor) -> Tensor:
-    """What of the weights (B, *places) lies under the masks, (B,)."""
-    return (weights * masks).flatten(1).sum(1)
-
-
-def intersection_over_union(regions: Tensor, masks: Tensor) -> Tensor:
-    both = inside(regions, masks)
-    return both / (regions.flatten(1).sum(1) + masks.flatten(1).sum(1) - both)
-
-
-def masks_of(batch: Batch, mask: Tensor) -> Tensor:
-    """The masks (B, *places), bool, of a batch's inputs."""
-    shape = places(batch.run.inputs)
-    if tuple(mask.shape) == shape:
-        return (mask != 0).expand(len(batch), *shape)
-    last = batch.first + len(batch)
-    if tuple(mask.shape[1:]) != shape or len(mask) < last:
-        raise InvalidArgument(
-            f"The mask has shape {tuple(mask.shape)}; for these inputs it must be {shape}, or one for each "
-            f"of the {last} or more inputs, (n, {', '.join(map(str, shape))})."
-        )
-    return mask[batch.first : last] != 0
-
-
-def widened(masks: Tensor, radius: float) -> Tensor:
-    """Masks (B, *places) and all places within `radius` of them."""
-    flat = masks.reshape(len(masks), -1, masks.shape[-1]).float()  # (B, H, W); a row is one high
-    height, found = flat.shape[1], masks.reshape(flat.shape).clone()
-    for down in range(-min(int(radius), height - 1), min(int(radius), height - 1) + 1):
-        across = int((radius**2 - down**2) ** 0.5)
-        wide = F.max_pool1d(flat, 2 * across + 1, 1, across) > 0
-        target, source = (slice(down, None), slice(0, height - down)) if down >= 0 else (
-            slice(0, down), slice(-down, None)
-        )  # fmt: skip
-        found[:, target] |= wide[:, source]
-    return found.reshape(masks.shape)
 
 
 def _readings(  # noqa: PLR0917
