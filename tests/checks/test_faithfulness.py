@@ -1,5 +1,6 @@
 """Correlations over hidden parts: closed forms, what they cost, and when they do not exist."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -13,17 +14,31 @@ from torch import nn
 import underhood as uh
 from tests.support.toys import Linear
 from underhood.checks import (
+    Agreement,
     Check,
+    Completeness,
+    Comprehensiveness,
+    Conservation,
+    EffectiveComplexity,
+    Entropy,
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
+    Gini,
+    Infidelity,
+    IoU,
+    Monotonicity,
     MonotonicityCorrelation,
+    PointingGame,
+    RelevanceMass,
+    RelevanceRank,
     SensitivityN,
+    Sufficiency,
     batches,
-)
+)  # fmt: skip
 from underhood.checks.correlated import jackknife
 from underhood.checks.probes import even_patches, grouped, moved_sums, pooled, probes, subsets
 from underhood.engine import Engine, Run, Settings
-from underhood.errors import InvalidArgument
+from underhood.errors import InvalidArgument, UnknownName
 from underhood.methods import Given
 
 CHECKS: list[Check] = [
@@ -254,3 +269,65 @@ def test_bad_parameters_are_refused() -> None:
     for bad in ({"size": 0.0}, {"size": 1.5}, {"count": 2}, {"count": 10**6}):
         with pytest.raises(InvalidArgument):
             FaithfulnessCorrelation(**bad)  # type: ignore[arg-type]
+
+
+mask = torch.zeros(10, 10)
+mask[2:5, 3:6] = 1
+EVERY: list[Check] = [
+    *CHECKS,
+    Agreement(),
+    Completeness(),
+    Comprehensiveness(shifts=2),
+    Conservation(),
+    EffectiveComplexity(shifts=2),
+    Entropy(),
+    Gini(),
+    Infidelity(),
+    Infidelity(perturbation="noise", form="sensitivity"),
+    IoU(mask),
+    Monotonicity(shifts=2),
+    PointingGame(mask),
+    RelevanceMass(mask),
+    RelevanceRank(mask),
+    Sufficiency(shifts=2),
+]
+
+
+@pytest.fixture(scope="module")
+def several() -> uh.Explanations:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 64, 2)).eval()
+    methods = ["gradcam", "saliency", "integrated_gradients", uh.Occlusion(size=5, stride=5), "lrp"]
+    x = drawn(2, 1, 10, 10)
+    return uh.explain(uh.Model(net), x, uh.Contrast(1, 0), methods=methods)
+
+
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.key)
+def test_every_reading_can_be_written_and_has_a_sentence(check: Check, several: uh.Explanations) -> None:
+    found = check(several)
+    assert json.dumps(found.as_dict(), allow_nan=False)
+    assert len(found) == 10
+    for reading in found:
+        assert reading.sentence
+        assert reading.sentence.endswith(".")
+        assert "nan" not in reading.sentence
+    card = check.card
+    assert all((card.name, card.asks, card.defined, card.misleads, card.cost, card.source))
+
+
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.key)
+def test_a_word_that_a_check_does_not_know_is_refused(check: Check) -> None:
+    for name in {"kind", "form", "scaling", "perturbation", "measure"} & set(check.parameters()):
+        with pytest.raises(UnknownName):
+            replace(check, **{name: "no such word"})  # type: ignore[type-var]
+
+
+@settings(max_examples=5)
+@given(st.floats(1e-3, 1e3), st.integers(0, 99))
+def test_the_unit_of_a_map_does_not_matter(scale: float, seed: int) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(12, 6), nn.Tanh(), nn.Linear(6, 1)).eval()
+    x, maps = drawn(1, 12, seed=seed), drawn(1, 12, seed=seed + 1)
+    for check in (*CHECKS, Infidelity()):
+        one, other = (check(explained(net, x, values))[0] for values in (maps, scale * maps))
+        assert one.value == pytest.approx(other.value, rel=1e-4, abs=1e-6)

@@ -17,12 +17,11 @@ from underhood.checks.batch import Batch, Beside
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.controls import controls
-from underhood.checks.correlated import NO_PLACES, Kind, on_places, unreadable
+from underhood.checks.correlated import KINDS, NO_PLACES, Kind, check_choice, on_places, unreadable
 from underhood.checks.intervals import Against, against
 from underhood.checks.probes import grouped, moved_sums, pooled
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.similarity import figure, sign_agreement, spearman, top_overlap
-from underhood.errors import InvalidArgument
 from underhood.inputs.grouping import Grouping
 from underhood.methods import Card, Method
 
@@ -71,8 +70,8 @@ class Agreement(Check):
     key = "agreement"
 
     def __post_init__(self) -> None:
-        if self.measure not in ("spearman", "top", "sign"):
-            raise InvalidArgument(f"The measure is 'spearman', 'top' or 'sign', not {self.measure!r}.")
+        check_choice("measure", self.measure, tuple(MEASURES))
+        check_choice("kind of map", self.kind, (*KINDS, None))
 
     @property
     def card(self) -> CheckCard:

@@ -20,7 +20,7 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT, controls
-from underhood.checks.correlated import NOT_FINITE, Kind
+from underhood.checks.correlated import KINDS, NOT_FINITE, Kind, check_choice
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.removal import Curves, Parts, Protocol, check_parts, even_counts, removed
 from underhood.errors import InvalidArgument, Unfit
@@ -82,6 +82,7 @@ class EffectiveComplexity(Check):
             raise InvalidArgument(f"Parts are hidden in at least one step, not {self.steps}.")
         as_baseline(self.fill)
         check_parts(self.grouping)
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:

@@ -12,9 +12,11 @@ from underhood.checks.intervals import Against, against
 from underhood.checks.probes import Probes, moved_sums, pooled
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.similarity import figure as number
+from underhood.errors import UnknownName
 from underhood.inputs.grouping import places
 
 Kind = Literal["signed", "magnitude"]
+KINDS = ("signed", "magnitude")
 Figure = Callable[[Tensor], Tensor]  # of group sums (…, B, G): (…, B), NaN where there is none
 
 NOT_FINITE = "the map holds values that are not finite"
@@ -77,6 +79,12 @@ def sentence(value: float, stands: Against) -> str:
     told = "follows" if stands.passed else "does not follow"
     beside = "" if stands.p is None else f"; its shifted copies reach {stands.mean:.2f}, p = {stands.p:.3f}"
     return f"The score {told} the map when parts are hidden (correlation {value:.2f}{beside})."
+
+
+def check_choice(what: str, value: str | None, choices: Sequence[str | None]) -> None:
+    """Refuse, before anything runs, a word that a parameter does not know."""
+    if value not in choices:
+        raise UnknownName(what, str(value), [str(choice) for choice in choices if choice])
 
 
 def on_places(batch: Batch) -> Tensor | None:

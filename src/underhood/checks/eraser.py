@@ -17,7 +17,7 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard, Direction
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT
-from underhood.checks.correlated import Kind
+from underhood.checks.correlated import KINDS, Kind, check_choice
 from underhood.checks.deletion import SHIFTED, UNUSUAL
 from underhood.checks.probes import numbers
 from underhood.checks.reading import Reading
@@ -51,6 +51,7 @@ class Comprehensiveness(Check):
             raise InvalidArgument(f"There are no {self.shifts} shifted copies; give 0 or more.")
         as_baseline(self.fill)
         check_parts(self.grouping)
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:

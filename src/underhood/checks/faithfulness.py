@@ -22,7 +22,7 @@ from torch import Tensor
 from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
-from underhood.checks.correlated import Kind, correlated, jackknife
+from underhood.checks.correlated import KINDS, Kind, check_choice, correlated, jackknife
 from underhood.checks.probes import COUNT_OF_EACH, MOST, SIZES, Probes, grouped, numbers, probes, subsets
 from underhood.checks.reading import Reading
 from underhood.checks.similarity import figure, spearman
@@ -51,6 +51,7 @@ class FaithfulnessCorrelation(Check):
 
     def __post_init__(self) -> None:
         _valid((self.size,), self.count, self.fill)
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:
@@ -78,6 +79,7 @@ class SensitivityN(Check):
 
     def __post_init__(self) -> None:
         _valid(self.sizes, self.count, self.fill)
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:
@@ -107,6 +109,7 @@ class FaithfulnessEstimate(Check):
 
     def __post_init__(self) -> None:
         as_baseline(self.fill)
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:

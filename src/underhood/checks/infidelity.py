@@ -21,7 +21,7 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT, controls, moves
-from underhood.checks.correlated import NO_PLACES, NOT_FINITE
+from underhood.checks.correlated import NO_PLACES, NOT_FINITE, check_choice
 from underhood.checks.intervals import Against, against
 from underhood.checks.probes import COUNT_OF_EACH, SIZES, numbers, pooled, probes, subsets
 from underhood.checks.promises import Asked
@@ -69,6 +69,9 @@ class Infidelity(Check):
     key = "infidelity"
 
     def __post_init__(self) -> None:
+        check_choice("perturbation", self.perturbation, ("groups", "noise"))
+        check_choice("scaling", self.scaling, ("optimal", "none"))
+        check_choice("form", self.form, ("sensitivity", "attribution", None))
         as_baseline(self.fill)
         numbers(self.sizes, 1)
         subsets(1, 1, self.count, 0)

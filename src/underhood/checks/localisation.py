@@ -21,7 +21,7 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT, controls, moves
-from underhood.checks.correlated import NO_PLACES, on_places, unreadable
+from underhood.checks.correlated import NO_PLACES, check_choice, on_places, unreadable
 from underhood.checks.intervals import Against, against
 from underhood.checks.masks import inside, intersection_over_union, masks_of, widened
 from underhood.checks.reading import Reading, undefined
@@ -29,6 +29,7 @@ from underhood.checks.similarity import figure, seats
 from underhood.errors import InvalidArgument
 
 Kind = Literal["positive", "magnitude"]
+KINDS = ("positive", "magnitude")
 Weigh = Callable[[Tensor, Tensor], Tensor]  # of maps and masks (B, *places): weights (B, *places)
 Compare = Callable[[Tensor, Tensor], Tensor]  # of weights and masks (B, *places): figures (B,)
 
@@ -55,6 +56,7 @@ class PointingGame(Check):
     def __post_init__(self) -> None:
         if self.tolerance < 0:
             raise InvalidArgument(f"The tolerance is a number of places from 0 on, not {self.tolerance}.")
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:
@@ -79,6 +81,9 @@ class RelevanceMass(Check):
 
     key = "relevance_mass"
 
+    def __post_init__(self) -> None:
+        check_choice("kind of map", self.kind, KINDS)
+
     @property
     def card(self) -> CheckCard:
         return MASS
@@ -96,6 +101,9 @@ class RelevanceRank(Check):
     kind: Kind = "positive"
 
     key = "relevance_rank"
+
+    def __post_init__(self) -> None:
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:
@@ -128,6 +136,7 @@ class IoU(Check):
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise InvalidArgument(f"The threshold is a share between 0 and 1, not {self.threshold}.")
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:

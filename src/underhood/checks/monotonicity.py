@@ -15,7 +15,7 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT
-from underhood.checks.correlated import Kind
+from underhood.checks.correlated import KINDS, Kind, check_choice
 from underhood.checks.deletion import SHIFTED, UNUSUAL
 from underhood.checks.reading import Reading
 from underhood.checks.removal import Curves, Parts, Protocol, check_parts, even_counts, removed
@@ -45,6 +45,7 @@ class Monotonicity(Check):
             raise InvalidArgument(f"There are no {self.shifts} shifted copies; give 0 or more.")
         as_baseline(self.fill)
         check_parts(self.grouping)
+        check_choice("kind of map", self.kind, KINDS)
 
     @property
     def card(self) -> CheckCard:
