@@ -30,9 +30,15 @@ IMPOSTORS: tuple[Method, ...] = (
     Drawn(lambda x: torch.ones(len(x), *x.shape[2:]), "constant"),
     Drawn(lambda x: centre(tuple(x.shape[2:])).expand(len(x), -1, -1), "centre"),
 )
-PATCHES = uh.KernelSHAP(grouping=patches((96, 96), 12))
-EVERYWHERE = ("gradcam", "hirescam", "eigencam", "integrated_gradients", "input_x_gradient", "saliency",
-    "smoothgrad", "occlusion", PATCHES, "rise", "lrp")  # fmt: skip
+PATCHES = patches((96, 96), 12)
+EVERYWHERE = (
+    "gradcam", "hirescam", "eigencam", "input_x_gradient", "saliency", "lrp",
+    uh.IntegratedGradients(steps=24),
+    uh.SmoothGrad(n=16),
+    uh.Occlusion(size=18, stride=9),
+    uh.KernelSHAP(grouping=PATCHES, n=300),
+    uh.RISE(n=300, grid=6),
+)  # fmt: skip
 OF_CNNS = ("guided_backprop", "deeplift")
 OF_VITS = ("attention_rollout", "attention_relevance")
 
