@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench bench-gpu clean
+.PHONY: help demo test test-slow lint bench bench-gpu bench-verdict clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -36,6 +36,10 @@ bench: $(VENV)/dev  ## side by side with other libraries
 bench-gpu: $(VENV)/dev  ## the same on a CUDA device: images per second, peak memory
 	$(BIN)/python -m benchmarks.run --device cuda
 	$(BIN)/python -m benchmarks.plot
+
+bench-verdict: $(VENV)/dev  ## is the verdict right? on causes that were planted; about 20 minutes
+	$(BIN)/python -m benchmarks.verdict.run
+	$(BIN)/python -m benchmarks.verdict.told out/verdict/verdicts-standard.json
 
 clean:  ## remove the environment and everything that was made
 	rm -rf $(VENV) out .coverage .coverage.* .*_cache .hypothesis

@@ -13,6 +13,7 @@ from underhood.checks.agreement import Agreement
 from underhood.checks.batch import Batch, batches
 from underhood.checks.card import Question
 from underhood.checks.check import Check
+from underhood.checks.class_sensitivity import ClassSensitivity
 from underhood.checks.completeness import Completeness
 from underhood.checks.complexity import Gini
 from underhood.checks.confirmed import ConfirmedShare
@@ -62,6 +63,7 @@ LEVELS: dict[str, Suite] = {
             Step(Decision(), shared=5),
             *FREE,
             Step(Randomisation(steps=1, draws=1, measures=("spearman",)), again=2),
+            Step(ClassSensitivity(measures=("spearman",)), again=1),
         ),
         budget=60,
     ),
@@ -72,6 +74,7 @@ LEVELS: dict[str, Suite] = {
             *FREE,
             Step(TopShare(fill="blur"), own=45),
             Step(Randomisation(steps=2, draws=2, measures=("spearman",)), again=4),
+            Step(ClassSensitivity(measures=("spearman",)), again=1),
             Step(RankStability(draws=4), again=4),
         ),
     ),
@@ -84,6 +87,7 @@ LEVELS: dict[str, Suite] = {
             Step(Deletion(fill="noisy_linear"), own=900),
             Step(SensitivityN(), shared=96),
             Step(Randomisation(), again=12),
+            Step(ClassSensitivity(measures=("spearman",)), again=1),
             Step(RankStability(draws=10), again=10),
             Step(MaxSensitivity(), again=10),
             Step(SeedStability(), again=3),
