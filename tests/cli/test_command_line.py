@@ -270,6 +270,20 @@ def test_help_and_import_do_not_load_torch():
     assert "explain" in underhood("--help").stdout
 
 
+def test_benchmark_prints_its_table_and_goes_on_where_it_was(folder, tmp_path):
+    command = ("benchmark", folder, "--model", "demo:cheating", "--method", "saliency", "--check", "gini")
+    done = underhood(*command, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"saliency +0\.\d+ \[", done.stdout)
+    assert "2 inputs" in done.stdout
+    (tmp_path / "no.png").write_text("no picture")
+    more = underhood(*command, tmp_path / "no.png", "--out", tmp_path / "out", "--json")
+    assert more.returncode == 1
+    told = json.loads(more.stdout)
+    assert told["inputs"] == 2
+    assert list(told["failures"]) == [str(tmp_path / "no.png")]
+
+
 def test_methods_lists_every_card():
     told = json.loads(underhood("methods", "--json").stdout)
     assert set(told) == {method.key for method in METHODS}

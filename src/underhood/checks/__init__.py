@@ -7,6 +7,10 @@ from underhood.checks.batch import (
     Batch,
     batches,
 )
+from underhood.checks.benchmark import (
+    Sample,
+    benchmark,
+)
 from underhood.checks.card import (
     CheckCard,
 )
@@ -96,6 +100,9 @@ from underhood.checks.suite import (
     checked,
     planned,
 )
+from underhood.checks.tally import (
+    Benchmark,
+)
 from underhood.checks.top_share import (
     TopShare,
 )
@@ -115,6 +122,7 @@ __all__ = [
     "Agreement",
     "AverageSensitivity",
     "Batch",
+    "Benchmark",
     "Check",
     "CheckCard",
     "Checked",
@@ -151,6 +159,7 @@ __all__ = [
     "RelevanceMass",
     "RelevanceRank",
     "RetrainingStability",
+    "Sample",
     "SeedStability",
     "SensitivityN",
     "Sufficiency",
@@ -159,6 +168,7 @@ __all__ = [
     "Verdict",
     "Verdicts",
     "batches",
+    "benchmark",
     "check",
     "checked",
     "planned",

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from underhood.checks.card import Direction
 from underhood.inputs.random import BOOTSTRAP, generator
 
+HELD = 2**20  # resampled values at a time
+
+Floats = NDArray[np.float64]
+
 
 class Interval(NamedTuple):
     low: float
@@ -29,12 +33,24 @@ def bootstrap(
     mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(count)
     if error == 0:
         return Interval(float(mean), float(mean))
-    drawn = sample[generator(seed, BOOTSTRAP).integers(0, count, (draws, count))]
-    errors = drawn.std(1, ddof=1) / np.sqrt(count)
+    means, spreads = _resampled(sample, seed, draws)
+    errors = spreads / np.sqrt(count)
     usable = errors > 0  # all draws the same input: no spread to divide by
-    t: NDArray[np.float64] = (drawn.mean(1)[usable] - mean) / errors[usable]
+    t: NDArray[np.float64] = (means[usable] - mean) / errors[usable]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(mean - high * error), float(mean - low * error))
+
+
+def _resampled(sample: Floats, seed: int, draws: int) -> tuple[Floats, Floats]:
+    """Means and standard deviations (draws,) of samples drawn from this one; a few held at a time."""
+    random, count = generator(seed, BOOTSTRAP), len(sample)
+    at_once = max(1, HELD // count)
+    found = []
+    for start in range(0, draws, at_once):
+        drawn = sample[random.integers(0, count, (min(at_once, draws - start), count))]
+        found.append((drawn.mean(1), drawn.std(1, ddof=1)))
+    means, spreads = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return means, spreads
 
 
 def p_value(value: float, controls: Sequence[float], better: Direction) -> float | None:

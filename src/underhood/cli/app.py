@@ -91,6 +91,33 @@ def explain(**options: Any) -> int:
 
 
 @underhood.command()
+@click.argument("inputs", nargs=-1, required=True)
+@of_model
+@click.option("--labels", metavar="FILE", help="A label per line, or JSON.")
+@click.option("--target", metavar="LABEL", help="Class to explain [default: predicted].")
+@click.option("--method", "methods", multiple=True, metavar="NAME",
+    help="May be given several times; see `underhood methods`.")  # fmt: skip
+@click.option("--check", "checks", multiple=True, metavar="NAME",
+    help="May be given several times; quick, standard or full are many [default: standard].")  # fmt: skip
+@click.option("--baseline", metavar="NAME", help="What absent means, as for `underhood explain`.")
+@click.option("--out", metavar="FOLDER", help="Goes on here where it was stopped, and keeps every figure.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--memory", metavar="SIZE", help="Budget for one micro-batch, such as 512MB.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@JSON
+def benchmark(**options: Any) -> int:
+    """How far methods can be trusted over a data set: checks of all INPUTS, with controls.
+
+    \b
+    underhood benchmark photos/ --model torchvision:resnet18 --method gradcam --method occlusion \\
+        --check deletion --check randomisation --out figures
+    """
+    from underhood.cli.benchmark import run
+
+    return run(**options)
+
+
+@underhood.command()
 @click.option("--verify", is_flag=True, help="Compute the claims anew on the demo's models; takes minutes.")
 @JSON
 def methods(verify: bool, as_json: bool) -> int:
