@@ -99,6 +99,7 @@ from underhood.checks.suite import (
     check,
     checked,
     planned,
+    with_verdicts,
 )
 from underhood.checks.tally import (
     Benchmark,
@@ -172,4 +173,5 @@ __all__ = [
     "check",
     "checked",
     "planned",
+    "with_verdicts",
 ]

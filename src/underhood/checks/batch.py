@@ -70,6 +70,20 @@ class Batch:
         with torch.autocast("cpu", enabled=False):  # the caller's may be on
             return heatmaps(self.method.attribute(run))
 
+    def alone(self) -> Iterator["Batch"]:
+        """Its explanations one by one, sharing nothing that was found for all."""
+        for row, explanation in enumerate(self.explanations):
+            origin, only = origin_of(explanation), slice(row, row + 1)
+            yield Batch(
+                (explanation,),
+                self.method,
+                Run(self.run.engine, origin.inputs, origin.target),
+                self.maps[only],
+                self.values[only],
+                beside=tuple(replace(one, maps=one.maps[only]) for one in self.beside),
+                first=self.first + row,
+            )
+
     def asked_of(self, model: Model) -> Run:
         """The same inputs and targets for another model."""
         return Run(Engine(model, self.run.engine.settings), self.run.inputs, self.run.target)
@@ -92,17 +106,26 @@ def batches(explanations: Explanation | Iterable[Explanation], size: int = SIZE)
 
     Input by input they come with one explanation per method, as `explain` gives them.
     """
+    first = 0
+    for held in together(explanations, size):
+        yield from _by_method(held, first)
+        first += len(held)
+
+
+def together(
+    explanations: Explanation | Iterable[Explanation], size: int = SIZE
+) -> Iterator[list[list[Explanation]]]:
+    """What can be questioned together: up to `size` inputs, each with its explanations."""
     given = [explanations] if isinstance(explanations, Explanation) else explanations
     held: list[list[Explanation]] = []
-    first = 0
     for _, group in groupby(given, key=_question):
         found = list(group)
         if held and (len(held) == size or not _alike(held[-1], found)):
-            yield from _by_method(held, first)
-            held, first = [], first + len(held)
+            yield held
+            held = []
         held.append(found)
     if held:
-        yield from _by_method(held, first)
+        yield held
 
 
 def _question(explanation: Explanation) -> tuple[Any, ...]:

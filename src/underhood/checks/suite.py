@@ -5,12 +5,12 @@ that make the map again cost as many explanations; where that is more than the l
 out, and the verdict says so.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from underhood.checks.agreement import Agreement
-from underhood.checks.batch import Batch, batches
+from underhood.checks.batch import Batch, batches, together
 from underhood.checks.card import Question
 from underhood.checks.check import Check
 from underhood.checks.class_sensitivity import ClassSensitivity
@@ -27,10 +27,11 @@ from underhood.checks.rerun_stability import SeedStability
 from underhood.checks.stability import MaxSensitivity
 from underhood.checks.top_share import TopShare
 from underhood.checks.verdict import Verdict, Verdicts, judged
-from underhood.errors import InvalidArgument
+from underhood.errors import Cancelled, InvalidArgument, UnderhoodError
 from underhood.methods import Explanation
 
 Level = Literal["quick", "standard", "full"]
+Progress = Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True)
@@ -109,16 +110,40 @@ def checked(
     explanations: Explanation | Iterable[Explanation], level: Level = "standard"
 ) -> Iterator[Verdict]:
     """`check` one by one, holding no more than are questioned together."""
-    suite = suite_of(level)
     for batch in batches(explanations):
-        readings: dict[str, Sequence[Reading]] = {}
-        spent = 0.0
-        for step in suite.steps:
-            found, spent = _read(step, batch, suite.budget, spent)
-            readings[step.check.key] = found
-        questions: dict[str, Question] = {s.check.key: s.check.card.question for s in suite.steps}
-        for row, explanation in enumerate(batch.explanations):
-            yield judged(explanation, {key: f[row] for key, f in readings.items()}, questions, level)
+        yield from _verdicts(batch, level)
+
+
+def with_verdicts(
+    explanations: Explanation | Iterable[Explanation], level: str = "standard", progress: Progress = None
+) -> Iterator[Explanation]:
+    """The explanations in their order, each with its verdict as plain data; none is lost to a failing check.
+
+    progress: called with forward passes (done, expected), for the batch of a method.
+    """
+    suite_of(level)
+    for held in together(explanations):
+        items = [item for group in held for item in group]
+        found = {
+            id(item): verdict
+            for batch in batches(items)
+            for item, verdict in zip(batch.explanations, _verdicts(batch, level, progress), strict=True)
+        }
+        yield from (replace(item, verdict=found[id(item)].as_dict()) for item in items)
+
+
+def _verdicts(batch: Batch, level: str, progress: Progress = None) -> Iterator[Verdict]:
+    """The verdict on each of the batch's explanations."""
+    suite, spent = suite_of(level), 0.0
+    expected = planned(batch.explanations[0], 1 + len(batch.beside), level)
+    readings: dict[str, Sequence[Reading]] = {}
+    for step in suite.steps:
+        readings[step.check.key], spent = _read(step, batch, suite.budget, spent)
+        if progress:
+            progress(round(spent * len(batch)), round(expected * len(batch)))
+    questions: dict[str, Question] = {s.check.key: s.check.card.question for s in suite.steps}
+    for row, explanation in enumerate(batch.explanations):
+        yield judged(explanation, {key: f[row] for key, f in readings.items()}, questions, level)
 
 
 def suite_of(level: str) -> Suite:
@@ -127,7 +152,7 @@ def suite_of(level: str) -> Suite:
     return LEVELS[level]
 
 
-def planned(explanation: Explanation, methods: int = 1, level: Level = "standard") -> float:
+def planned(explanation: Explanation, methods: int = 1, level: str = "standard") -> float:
     """Forward passes that the checks of one explanation will take, of so many methods on its input.
 
     A backward pass counts 2. An upper bound: what is undefined costs less.
@@ -153,4 +178,17 @@ def _read(step: Step, batch: Batch, budget: float, spent: float) -> tuple[Sequen
     if step.again and spent + cost > budget:
         reason = f"it takes {cost:.0f} passes, which is beyond this level's {budget:.0f}"
         return [undefined(reason)] * len(batch), spent
-    return step.check.read(batch), spent + cost
+    return _readings(step.check, batch), spent + cost
+
+
+def _readings(check: Check, batch: Batch) -> Sequence[Reading]:
+    """What the check finds. Where it fails it is undefined for that input alone, and all others go on."""
+    try:
+        return check.read(batch)
+    except Cancelled:
+        raise
+    except Exception as error:  # whatever it is, it must not take the explanation with it
+        if len(batch) == 1:
+            told = str(error) if isinstance(error, UnderhoodError) else f"{type(error).__name__}: {error}"
+            return [undefined(f"the check failed ({told.rstrip('.')})")]
+    return [reading for one in batch.alone() for reading in _readings(check, one)]

@@ -76,6 +76,12 @@ class Reason:
         """Whether the answer bears on the verdict: an open question does only where it is decisive."""
         return self.answer is not None or self.question in DECISIVE
 
+    @property
+    def told(self) -> str:
+        """The sentence, after the question where that is open."""
+        asked = QUESTIONS[self.question] if self.answer is None else ""
+        return f"{asked} {self.sentence}".strip()
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -95,16 +101,26 @@ class Verdict:
         """The verdict in plain words: what speaks for the map, what against it, what was not asked."""
         parts = [f"This map is {self.word}."]
         for answer, opening in ((False, "Against it: "), (True, "For it: "), (None, "Open: ")):
-            told = [r.sentence for r in self.reasons if r.answer is answer and r.sentence and r.matters]
+            told = [r.told for r in self.reasons if r.answer is answer and r.told and r.matters]
             if told:
                 parts.append(opening + " ".join(told))
         return " ".join(parts)
+
+    @property
+    def because(self) -> str:
+        """The sentence that decides: of what is corroborated the evidence for it; else the first answer that
+        is no, or where none is, the first decisive question that is open."""
+        doubts = [r for r in self.reasons if r.answer is False]
+        doubts += [r for r in self.reasons if r.answer is None and r.matters]
+        told = [r.told for r in doubts] if self.word != "corroborated" else []
+        return told[0] if told else next(r.told for r in self.reasons if r.question == "controls")
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         return {
             "verdict": self.word,
             "score": self.score,
+            "because": self.because,
             "level": self.level,
             "paragraph": self.paragraph,
             "reasons": [
@@ -112,7 +128,8 @@ class Verdict:
                     "question": reason.question,
                     "asks": QUESTIONS[reason.question],
                     "answer": reason.answer,
-                    "sentence": reason.sentence,
+                    "sentence": reason.told,
+                    "matters": reason.matters,
                     "checks": list(reason.checks),
                 }
                 for reason in self.reasons

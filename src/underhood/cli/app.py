@@ -3,6 +3,8 @@
 import shlex
 import sys
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,6 +28,7 @@ PREPROCESS = click.option(
     metavar="PRESET[,KEY=VALUE…]",
     help="imagenet, half or unit, with changes: half,size=224,crop=224.",
 )
+LEVEL = "quick, standard or full"  # `underhood.checks.LEVELS`, which takes a while to import
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -42,7 +45,17 @@ def underhood() -> None:
     """Looks inside trained deep models, and says how far each answer can be trusted."""
 
 
-@underhood.command()
+class Checking(click.Command):
+    """`--check` may stand before an input, which is then no level."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for at, (word, following) in enumerate(pairwise(args)):
+            if word == "--check" and Path(following).exists():
+                args[at] = "--check=standard"
+        return super().parse_args(ctx, args)
+
+
+@underhood.command(cls=Checking)
 @click.argument("inputs", nargs=-1, required=True)
 @of_model
 @click.option("--labels", metavar="FILE", help="A label per line, or JSON.")
@@ -77,6 +90,8 @@ def underhood() -> None:
     show_default=True)  # fmt: skip
 @click.option("--memory", metavar="SIZE", help="Budget for one micro-batch, such as 512MB.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--check", is_flag=False, flag_value="standard", metavar="[LEVEL]",
+    help=f"Ask how far each map can be believed: {LEVEL} [without a level: standard].")  # fmt: skip
 @JSON
 def explain(**options: Any) -> int:
     """Explain what a model says of INPUTS: pictures, folders or globs.

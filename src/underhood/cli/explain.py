@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from underhood.cli.checking import as_level, checked, flat, verdict_line
 from underhood.cli.destination import destination
 from underhood.cli.progress import progress
 from underhood.engine import Settings
@@ -41,6 +42,7 @@ class Request:
     precision: Any
     memory: str | None
     seed: int
+    check: str | None
     as_json: bool
 
     def load(self) -> Model:
@@ -57,6 +59,7 @@ class Request:
 def run(asked: Request, command: str) -> int:
     """Explain and write; 1 where any input failed, though the others are done."""
     path = destination(asked.out, SUFFIXES)
+    level = asked.check and as_level(asked.check)
     chosen = _methods(asked.methods, asked.baseline, asked.layer)
     target = _target(asked.targets, asked.against, asked.probability)
     paths = list(find_pictures(asked.inputs))
@@ -76,14 +79,16 @@ def run(asked: Request, command: str) -> int:
             failed=lambda name, error: failures.__setitem__(name, str(error)),
         )
 
+        explained = checked(found, level, len(paths), report) if level else flat(found)
+
         def stream() -> Iterator[Explanation]:
-            for done in found:
-                for record in (e.as_dict() for e in done):
-                    if asked.as_json:
-                        records.append(record)
-                    else:
-                        lines.update(dict.fromkeys(_said(record)))
-                yield from done
+            for done in explained:
+                record = done.as_dict()
+                if asked.as_json:
+                    records.append(record)
+                else:
+                    lines.update(dict.fromkeys(_said(record)))
+                yield done
 
         _write(stream(), path, failures, command)
     if asked.as_json:
@@ -172,6 +177,8 @@ def _said(record: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     )
     warning = f"  no signal: {record['no_signal']}" if record["no_signal"] else ""
     yield name, target, record["method"], f"  {record['method']:<22}{told}{warning}"
+    if record["verdict"]:
+        yield name, target, record["method"], f"    {verdict_line(record['verdict'])}"
 
 
 def _shown(output: dict[str, Any]) -> str:

@@ -68,6 +68,7 @@ class Explanation:
     arrays:      further results, such as Saliency's raw "gradient".
     provenance:  versions, model digest, seed, precision, time, …
     origin:      model, input, target and method themselves; None for what was read from a file.
+    verdict:     what the checks say of it, as `checks.Verdict.as_dict` has it; None where none was made.
     """
 
     values: Floats
@@ -85,6 +86,7 @@ class Explanation:
     arrays: Mapping[str, Floats] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
+    verdict: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"Explanation of {self.subject.name} by {self.method}: {self.target}, score {self.score:.4g}"
@@ -130,6 +132,7 @@ class Explanation:
             "grid": self.grid,
             "no_signal": self.no_signal,
             "provenance": dict(self.provenance),
+            "verdict": dict(self.verdict) if self.verdict is not None else None,
         }
 
 

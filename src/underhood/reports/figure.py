@@ -1,8 +1,9 @@
 """The static figure: each picture beside its maps, with legends and captions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from underhood.errors import InvalidArgument
 from underhood.methods.explanation import Explanation
-from underhood.reports import colours, encode, view, words
+from underhood.reports import colours, encode, trust, view, words
 
 CELL, GAP, MARGIN = 340, 28, 32
 COLUMNS = 4  # cells in one row
 DIM = 0.55  # of the grey picture under a map, as in the page's script
 OPACITY, GAMMA = 0.9, 0.8
 TALLEST = 30_000  # pixels; beyond, viewers give up
-INK, SOFT, LINE, PAPER = "#1c2024", "#5b626a", "#dfdcd4", "#ffffff"
+INK, SOFT, LINE, PAPER, ALARM = "#1c2024", "#5b626a", "#dfdcd4", "#ffffff", "#a3123f"
+DOUBTED, FADED = "not to be trusted", 0.55  # so much paper lies over its map
 
 _GLYPHS = str.maketrans("−×⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-x-0123456789")
 
@@ -106,8 +108,13 @@ def map_cell(item: Explanation, *, several: bool = False) -> Image.Image:
         shown = np.zeros_like(heatmap) if why_flat else heatmap
         painted = Image.fromarray(overlay(shown, scale.limit, signed, item.subject.pixels))
         picture = _fitted(painted, Image.Resampling.BICUBIC)
+        doubted = item.verdict is not None and item.verdict["verdict"] == DOUBTED
+        if doubted:
+            picture = Image.blend(picture, Image.new("RGB", picture.size, PAPER), FADED)
         if why_flat:
             stamp(picture, "no signal above noise")
+        elif doubted:
+            stamp(picture, DOUBTED, ALARM)
     limits = (f"−{words.number(scale.limit)}" if signed else "0", words.number(scale.limit), signed)
     clipped = f", {words.percent(scale.clipped)} clipped" if heatmap.ndim == 2 else ""
     return cell(
@@ -115,6 +122,7 @@ def map_cell(item: Explanation, *, several: bool = False) -> Image.Image:
         picture,
         limits if heatmap.ndim == 2 else None,
         [
+            *([Line(verdict_in_words(item.verdict), 14, INK)] if item.verdict else []),
             Line(item.card.unit + clipped, 13),
             *([Line(f"upsampled from {item.grid[0]} × {item.grid[1]}", 13)] if item.grid else []),
             *([Line(f"No signal above noise: {why_flat}.", 13, INK)] if why_flat else []),
@@ -175,12 +183,17 @@ def legend(sheet: Image.Image, draw: ImageDraw.ImageDraw, top: int, limits: tupl
     draw.text((CELL, top + 12), f"+{high}" if signed else high, INK, font=_font(13), anchor="ra")
 
 
-def stamp(picture: Image.Image, text: str) -> None:
+def verdict_in_words(verdict: Mapping[str, Any]) -> str:
+    word = verdict["verdict"]
+    return f"{word[0].upper()}{word[1:]}, score {trust.score(verdict)}. {verdict['because']}"
+
+
+def stamp(picture: Image.Image, text: str, ground: str = INK) -> None:
     """Words in the middle of a picture."""
     draw = ImageDraw.Draw(picture)
     middle = (picture.width / 2, picture.height / 2)
     left, top, right, bottom = draw.textbbox(middle, text, font=_font(16), anchor="mm")
-    draw.rectangle((left - 12, top - 9, right + 12, bottom + 9), fill=INK)
+    draw.rectangle((left - 12, top - 9, right + 12, bottom + 9), fill=ground)
     draw.text(middle, text, PAPER, font=_font(16), anchor="mm")
 
 

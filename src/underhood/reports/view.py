@@ -12,6 +12,7 @@ from underhood.errors import InvalidArgument
 from underhood.methods.card import QUESTIONS, Card
 from underhood.methods.explanation import Explanation
 from underhood.reports import encode, words
+from underhood.reports.trust import Trust, trust
 
 MANY_MAPS = 7  # from here on an input has a list of contents, and what is said of each map is folded
 MANY_BARS = 40  # a longer row of values is cut to its largest
@@ -57,6 +58,7 @@ class Panel:
     diagnostics: list[tuple[str, str]]
     run: list[tuple[str, str]]
     meta: dict[str, Any]
+    trust: Trust | None
     values: str = ""  # packed
     bars: tuple[Bar, ...] = ()
     bars_of: int = 0  # how many values there are in all
@@ -157,6 +159,7 @@ def panel(item: Explanation, anchor: str = "map") -> Panel:
         parameters=_rows(item.parameters),
         diagnostics=_rows(item.diagnostics),
         run=_rows({key: item.provenance[key] for key in PER_MAP if item.provenance.get(key)}),
+        trust=trust(item),
         meta={} if flat else _meta(item, heatmap, scale, signed),
         values="" if flat else encode.pack(encode.quantise(heatmap, scale.limit)),
         bars=bars(heatmap, item.subject.features) if flat else (),

@@ -67,6 +67,7 @@ class Map2d {
     this.height = this.meta.height;
     this.width = this.meta.width;
     figure.querySelector(".anyway")?.addEventListener("click", (event) => this.reveal(event.target));
+    figure.querySelector(".plainly")?.addEventListener("click", (event) => this.plainly(event.target));
   }
 
   async load() {
@@ -184,6 +185,12 @@ class Map2d {
     this.stage.classList.toggle("revealed", !this.hidden);
     this.paint();
     this.input.tell();
+  }
+
+  plainly(button) {
+    const plain = this.stage.classList.toggle("plain");
+    button.setAttribute("aria-pressed", String(plain));
+    button.textContent = plain ? "Write the words across again" : "Show the map without the words";
   }
 
   // What is under the crosshair.
