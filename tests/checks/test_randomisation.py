@@ -14,6 +14,7 @@ from underhood.checks import batches
 from underhood.checks.controls import edges
 from underhood.checks.randomisation import EfficientRandomisation, Randomisation, histogram_entropy
 from underhood.checks.weights import Redrawn, parts
+from underhood.demo.dermoscopy import draw
 from underhood.engine import Engine
 from underhood.errors import InvalidArgument
 from underhood.methods import Drawn, Given
@@ -312,3 +313,30 @@ def test_efficient_randomisation_is_the_rise_of_entropy(pictures: Tensor) -> Non
     assert EfficientRandomisation()(flat)[0].undefined == "the map is the same everywhere"
     with pytest.raises(InvalidArgument):
         EfficientRandomisation(bins=1)
+
+
+def test_what_adebayo_found_is_found_again_on_the_demo() -> None:
+    """With the upper half random gradient, SmoothGrad and Grad-CAM change, guided backprop hardly; |IG| looks
+    much as before where signed IG does not."""
+    torch.set_num_threads(1)
+    pictures = [draw(number, malignant=number % 2 == 0).image for number in range(4)]
+    methods = [
+        uh.Saliency("signed"), uh.SmoothGrad(n=8), uh.GradCAM(), uh.GuidedBackprop(),
+        uh.IntegratedGradients(steps=8), Drawn(edges, "edges"),
+    ]  # fmt: skip
+    found = uh.explain(uh.load("demo:honest"), pictures, methods=methods)
+    checked = Randomisation(steps=2, measures=("spearman",))(found)
+
+    def stays(method: str, name: str = "spearman") -> float:
+        half = [next(iter(r.details["counted"].values())) for r in checked.of(method)]
+        return sum(at[name] for at in half) / len(half)
+
+    assert stays("edges") == 1.0
+    assert 0.6 < stays("guided_backprop") < 1
+    for method in ("saliency", "smoothgrad", "gradcam"):
+        assert stays(method) < 0.5 < stays("guided_backprop"), method
+        assert all(reading.passed for reading in checked.of(method)), method
+    for method in ("guided_backprop", "edges"):
+        assert not any(reading.passed for reading in checked.of(method)), method
+    assert stays("integrated_gradients", "spearman_abs") > 0.5
+    assert stays("integrated_gradients") < stays("integrated_gradients", "spearman_abs") - 0.25

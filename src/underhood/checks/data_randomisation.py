@@ -2,7 +2,7 @@
 
 Adebayo et al. 2018, "Sanity checks for saliency maps", section 4: a model of the same architecture, trained
 on the same inputs with their labels shuffled, has learned nothing that holds for other inputs. A map that is
-the same for both shows the architecture and the input. `scripts/train_demo.py shuffled` trains one for the
+the same for both shows the architecture and the input. `scripts/train_shuffled.py` trains one for the
 demo.
 """
 
