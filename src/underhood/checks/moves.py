@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from underhood.checks.batch import Batch
 from underhood.checks.similarity import pearson, ranks
 
 FLOOR = 1e-6  # least divisor of an element, as a share of the largest element
+
+
+Change = Literal["share", "relative"]
 
 
 @dataclass(frozen=True)
@@ -83,17 +87,23 @@ def guarded(values: Tensor, floor: float = FLOOR) -> Tensor:
     return torch.where(values.abs() < least, least.copysign(values), values)
 
 
-def elsewhere(batch: Batch) -> Moves:
-    """How far the maps lie from copies of themselves, shifted and mirrored: from maps that mean nothing."""
-    key = ("elsewhere", id(batch.method))
+def elsewhere(batch: Batch, change: Change) -> Tensor:
+    """How far the maps lie from copies of themselves, shifted and mirrored: from maps that mean nothing.
+
+    (39, B), see `Moves`; of one kind alone, as so many copies of large maps take time.
+    """
+    key = ("elsewhere", change, id(batch.method))
     if key not in batch.memory:
-        every, rows = _moves(batch), torch.arange(len(batch))
-        compared = Compared(batch.maps, len(every), ranked=False)
-        for number, move in enumerate(every):
-            compared.update(move(batch.maps).flatten(1), rows, torch.full_like(rows, number))
-        batch.memory[key] = batch.method, compared.moves
-    found: Moves = batch.memory[key][1]
-    return found
+        flat = batch.maps.flatten(1)
+        divisor = guarded(flat) if change == "relative" else length(flat)[:, None]
+        off = (move(batch.maps).flatten(1) - flat for move in _moves(batch))
+        if change == "relative":
+            found = torch.stack([length(each.div_(divisor)) for each in off])
+        else:
+            found = torch.stack([length(each) for each in off]) / divisor.T
+        batch.memory[key] = batch.method, found
+    known: Tensor = batch.memory[key][1]
+    return known
 
 
 def order_elsewhere(batch: Batch) -> Tensor:

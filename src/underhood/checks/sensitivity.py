@@ -12,7 +12,7 @@ from underhood.checks.check import Check
 from underhood.checks.complexity import FLAT
 from underhood.checks.controls import controls
 from underhood.checks.intervals import p_value, skill
-from underhood.checks.moves import Moves, elsewhere
+from underhood.checks.moves import Change, Moves, elsewhere
 from underhood.checks.nearby import Nearby, Noise, Told, Unit, edges_nearby, passes, told
 from underhood.checks.reading import Reading, undefined
 from underhood.errors import InvalidArgument, Unfit
@@ -47,7 +47,7 @@ class Neighbourhood(Check):
 class Sensitivity(Neighbourhood):
     """The largest, or the mean, of how far the map moves over how far something else does."""
 
-    change: ClassVar[Literal["share", "relative"]] = "share"  # see `Moves`
+    change: ClassVar[Change] = "share"  # see `Moves`
     statistic: ClassVar[Literal["max", "mean"]] = "max"
 
     @abstractmethod
@@ -71,33 +71,33 @@ class Sensitivity(Neighbourhood):
             return [undefined(str(error))] * len(batch)
         calls = (passes(batch.run.engine.log) - before) / len(batch)
         spread = self.near.spread(batch.run.inputs)
-        edges, moved = edges_nearby(batch, self.near, self.draws), elsewhere(batch)
+        edges, away = edges_nearby(batch, self.near, self.draws), elsewhere(batch, self.change)
         return [
             unreadable(batch.maps[row], spread[row], kept[:, row], calls)
             or self._reading(
-                batch, row, kept[:, row], scale[:, row], (found.moves, edges, moved), calls=calls
+                batch, row, kept[:, row], scale[:, row], (found.moves, edges), away[:, row], calls=calls
             )
             for row in range(len(batch))
         ]
 
-    def _reading(
+    def _reading(  # noqa: PLR0917
         self,
         batch: Batch,
         row: int,
         kept: Tensor,
         scale: Tensor,
-        moves: tuple[Moves, Moves | None, Moves],
+        moves: tuple[Moves, Moves | None],
+        away: Tensor,
         *,
         calls: float,
     ) -> Reading:
-        of_map, edges, elsewhere = (None if m is None else getattr(m, self.change)[:, row] for m in moves)
+        of_map, edges = (None if m is None else getattr(m, self.change)[:, row] for m in moves)
         assert of_map is not None
-        assert elsewhere is not None
         scale, ratios = scale[kept], (of_map / scale)[kept]
         if not ratios.isfinite().all():
             return undefined("the method's map of a noisy input is not finite", calls=calls)
         value = float(self._over(ratios))
-        others = (elsewhere * self._over(1 / scale)).tolist()
+        others = (away * self._over(1 / scale)).tolist()
         shifted = sum(others) / len(others)
         p = p_value(value, others, "lower") if shifted > 0 else None
         better = skill(value, shifted, 0.0)
