@@ -52,7 +52,9 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 def explained(
     model: nn.Module, x: torch.Tensor, maps: torch.Tensor, target: object = 0, seed: int = 0
 ) -> uh.Explanations:
-    return uh.explain(uh.Model(model.eval()), x, target, methods=Given(maps, "given"), seed=seed)
+    return uh.explain(
+        uh.Model(model.eval()), x, target, methods=Given(maps, "given"), seed=seed, precision="float32"
+    )
 
 
 def additive(maps: torch.Tensor, seed: int = 0) -> uh.Explanations:
@@ -178,7 +180,9 @@ def test_the_true_map_of_an_additive_model_is_the_best_order(seed: int, scale: f
 
 @each
 def test_a_batch_equals_its_explanations_one_by_one(check: Check, net: nn.Module) -> None:
-    found = uh.explain(uh.Model(net), drawn(3, 3, 14, 14), [0, 2, 1], methods="input_x_gradient", seed=3)
+    found = uh.explain(
+        uh.Model(net), drawn(3, 3, 14, 14), [0, 2, 1], methods="input_x_gradient", seed=3, precision="float32"
+    )
     for one, together in zip(found, check(found), strict=True):
         alone = check(one)[0]
         assert alone.value == pytest.approx(together.value, abs=1e-5)
@@ -189,7 +193,9 @@ def test_a_batch_equals_its_explanations_one_by_one(check: Check, net: nn.Module
 
 
 def test_no_state_is_shown_to_the_model_twice(net: nn.Module) -> None:
-    found = uh.explain(uh.Model(net), drawn(2, 3, 14, 14), 0, methods=["saliency", "input_x_gradient"])
+    found = uh.explain(
+        uh.Model(net), drawn(2, 3, 14, 14), 0, methods=["saliency", "input_x_gradient"], precision="float32"
+    )
     first, second = batches(found)
     steps, check = 5, Deletion(steps=5, best=None)
     asked = [check.read(batch)[0] for batch in (first, second)]

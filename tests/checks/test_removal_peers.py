@@ -34,7 +34,9 @@ MAPS = drawn(2, SIDE, SIDE, seed=2)
 
 
 def explained(channels: int, target: object = 0, maps: Tensor = MAPS) -> uh.Explanations:
-    found = uh.explain(uh.Model(net(channels)), pictures(channels), target, methods=Given(maps, "given"))
+    found = uh.explain(
+        uh.Model(net(channels)), pictures(channels), target, methods=Given(maps, "given"), precision="float32"
+    )
     assert isinstance(found, uh.Explanations)
     return found
 

@@ -111,7 +111,7 @@ class Ground:
         """With nothing, then `counts` of the first parts of each order (K, G) hidden."""
         hidden = torch.tensor(counts)
         shown = orders.argsort(1)[:, None] >= hidden[:, None]  # (K, n, G)
-        scores = self.game.worth(shown.flatten(0, 1), "float32").reshape(len(orders), -1)
+        scores = self.game.worth(shown.flatten(0, 1)).reshape(len(orders), -1)
         sizes = self.sizes if along == "places" else torch.ones_like(self.sizes)
         shares = sizes[orders].double().cumsum(1)[:, hidden - 1] / sizes.sum()
         whole = scores.new_full((len(orders), 1), self.game.full)
@@ -131,7 +131,7 @@ class Ground:
             if count - done < len(left):
                 without = shown.repeat(len(left), 1)
                 without[torch.arange(len(left)), left] = False
-                left = left[self.game.worth(without, "float32").argsort(descending=not most, stable=True)]
+                left = left[self.game.worth(without).argsort(descending=not most, stable=True)]
             found, done = torch.cat([found, left[: count - done]]), count
             shown[found] = False
         return torch.cat([found, shown.nonzero().flatten()])
@@ -197,6 +197,7 @@ def _read(
             "tied": tied,
             "parts": ground.game.players.words,
             "fill": protocol.fill.name,
+            "precision": log.precision,
             "unit": "probability" if protocol.output == "probability" else "score",
         },
     )
