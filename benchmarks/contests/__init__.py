@@ -6,6 +6,7 @@ from benchmarks.contests import (
     calls,
     cams,
     paths,
+    randomisation,
     regions,
     relevance,
     removal,
@@ -14,5 +15,17 @@ from benchmarks.contests import (
     together,
 )
 
-FAMILIES = (relevance, paths, cams, regions, sampled, ablation, together, calls, stability, removal)
+FAMILIES = (
+    relevance,
+    paths,
+    cams,
+    regions,
+    sampled,
+    ablation,
+    together,
+    calls,
+    stability,
+    removal,
+    randomisation,
+)
 CONTESTS: dict[str, Contest] = {one.key: one for family in FAMILIES for one in family.CONTESTS}
