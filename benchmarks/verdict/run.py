@@ -86,7 +86,7 @@ def judged(plant: Plant, folder: Path, images: int, level: str) -> Iterator[dict
             "word": verdict.word,
             "score": verdict.score,
             "answers": {reason.question: reason.answer for reason in verdict.reasons},
-            "checks": {key: [r.value, r.p, r.skill] for key, r in verdict.readings.items()},
+            "checks": {key: [r.value, r.p, r.skill, r.passed] for key, r in verdict.readings.items()},
         }
 
 

@@ -21,7 +21,7 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT, controls
-from underhood.checks.intervals import p_value, skill
+from underhood.checks.intervals import against
 from underhood.checks.probes import Probes, moved_sums, pooled, probes
 from underhood.checks.reading import Reading, undefined
 from underhood.inputs.baseline import BaselineLike
@@ -63,8 +63,7 @@ class ConfirmedShare(Check):
                 readings.append(undefined(reason, calls=calls))
                 continue
             value = float(share(own[i], effects[i]))
-            shifted = share(moved[:, i], effects[i])
-            p, better = p_value(value, shifted.tolist(), "higher"), skill(value, float(shifted.mean()), 1.0)
+            stands = against(value, share(moved[:, i], effects[i]).tolist(), best=1.0)
             resampled = torch.stack([share(own[i], e) for e in errors[:, i]])
             readings.append(
                 Reading(
@@ -72,12 +71,12 @@ class ConfirmedShare(Check):
                     error=float(resampled.nan_to_num(value).std()),
                     controls={
                         **{name: float(share(sums[i], effects[i])) for name, sums in drawn.items()},
-                        "shifted": float(shifted.mean()),
+                        "shifted": stands.mean,
                     },
-                    p=p,
-                    skill=better,
-                    passed=_passed(value, p),
-                    sentence=_sentence(value, float(shifted.mean())),
+                    p=stands.p,
+                    skill=stands.skill,
+                    passed=stands.passed,
+                    sentence=_sentence(value, stands.mean),
                     calls=calls,
                 )
             )
@@ -118,20 +117,9 @@ def _why_not(heatmap: Tensor, sums: Tensor, effects: Tensor) -> str | None:
     return None if effects.max() > 0 else "hiding parts of the input never lowers the score"
 
 
-def _passed(value: float, p: float | None) -> bool | None:
-    if p is not None and p > 0.05:
-        return False
-    return True if value >= HALFWAY else None
-
-
-HALFWAY = 0.3
-
-
-def _sentence(value: float, shifted: float) -> str:
-    return (
-        f"Hiding the places that the map points to has {value:.0%} of the largest effect there is; "
-        f"elsewhere, as the same map shifted would have it, {shifted:.0%}."
-    )
+def _sentence(value: float, shifted: float | None) -> str:
+    told = f"Hiding the places that the map points to has {value:.0%} of the largest effect there is"
+    return f"{told}; where shifted copies of it point, {shifted:.0%}." if shifted is not None else f"{told}."
 
 
 CARD = CheckCard(

@@ -1,6 +1,7 @@
 """The verdict: is an explanation corroborated, contested, or not to be trusted, and why?
 
-Seven questions are asked of it; the checks of each answer yes, no, or leave it open (None):
+Seven questions are asked of it. The checks of each answer yes or no; where they answer nothing, or some yes
+and some no, the question stays open (None):
 
     controls      does hiding what it points to lower the score, more than hiding other places?
     certainty     is there a decision to explain?
@@ -10,22 +11,21 @@ Seven questions are asked of it; the checks of each answer yes, no, or leave it 
     completeness  does it add up to what it promises?
     support       does a method of another family say the same?
 
-A "no" to one of the first three is decisive: the map is *not to be trusted*, whatever else speaks for it. It
-is *corroborated* where the first three are answered yes, the score is at least `CORROBORATED`, and at most
-one other question is answered no. Otherwise it is *contested*.
+The score is meant as the probability that the map lies mostly on what causes the decision:
 
-The score is a probability that the map lies mostly on what causes the decision:
+    score = σ((share · decided - MIDDLE) / WIDTH) · Π doubt,
 
-    score = σ((share · decided - MIDDLE) / WIDTH) · Π of DOUBT over the questions answered no,
-
-where `share` is the confirmed share (0 where it is undefined) and `decided` how far the model is decided,
-from 0 to 1. `docs/checks/verdict.md` tells how the constants were set, on planted causes, and how right they
-are on others.
+where `share` is the confirmed share (0 where it is undefined), `decided` how far the model is decided, from 0
+to 1, and each question answered no has its factor in `DOUBT`. With `DECISIVE` or less a "no" alone is enough:
+the map is *not to be trusted*, as it is where the score falls below `LOW`. It is *corroborated* where the
+score is at least `HIGH`, hiding and randomisation speak for it, and at most one question is answered
+no. Otherwise it is *contested*. `docs/checks/verdict.md` tells how the constants were set, on planted causes,
+and how right they are on others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, prod
 from typing import Any, Literal, overload
 
 from underhood.checks.card import Question
@@ -44,37 +44,39 @@ QUESTIONS: dict[Question, str] = {
     "completeness": "Does it add up to what it promises?",
     "support": "Does a method of another family say the same?",
 }
-DECISIVE: tuple[Question, ...] = ("controls", "certainty", "model")
-
-MIDDLE, WIDTH = 0.25, 0.06  # set on the half of the planted causes that is for setting
-CORROBORATED = 0.5
+DECISIVE = 0.2  # doubt from which on a "no" alone is enough
+NEEDED: tuple[Question, ...] = ("controls", "model")  # without these a map is not corroborated
+HIGH, LOW = 0.5, 0.2
+MIDDLE, WIDTH = 0.26, 0.04  # fitted to the half of the planted causes that is for setting
 DOUBT: dict[Question, float] = {
     "controls": 0.2,
     "certainty": 0.2,
-    "model": 0.1,
+    "model": 0.5,
     "class": 0.7,
     "stability": 0.7,
     "completeness": 0.8,
-    "support": 0.7,
+    "support": 0.8,
 }
+UNCHANGED, OF_UNCHANGED = 0.9, 0.1  # likeness to random weights' map that counts as the same; its doubt
 
 
 @dataclass(frozen=True)
 class Reason:
     """The answer to one question. answer: yes, no, or None where it is open or was not asked.
 
-    checks: the keys of the readings behind it.
+    checks: the keys of the readings behind it; doubt: what the score is multiplied by.
     """
 
     question: Question
     answer: bool | None
     sentence: str
     checks: tuple[str, ...] = ()
+    doubt: float = 1.0
 
     @property
     def matters(self) -> bool:
-        """Whether the answer bears on the verdict: an open question does only where it is decisive."""
-        return self.answer is not None or self.question in DECISIVE
+        """Whether the answer bears on the verdict: an open question does only where its answer is needed."""
+        return self.answer is not None or self.question in NEEDED
 
     @property
     def told(self) -> str:
@@ -109,7 +111,7 @@ class Verdict:
     @property
     def because(self) -> str:
         """The sentence that decides: of what is corroborated the evidence for it; else the first answer that
-        is no, or where none is, the first decisive question that is open."""
+        is no, or where none is, the first open question whose answer is needed."""
         doubts = [r for r in self.reasons if r.answer is False]
         doubts += [r for r in self.reasons if r.answer is None and r.matters]
         told = [r.told for r in doubts] if self.word != "corroborated" else []
@@ -165,7 +167,7 @@ def _known(card: Card) -> dict[Question, Reason]:
     if card.randomisation:
         return {}
     told = f"Maps of {card.name} are known to change little when the model's weights are made random."
-    return {"model": Reason("model", False, told)}
+    return {"model": Reason("model", False, told, doubt=OF_UNCHANGED)}
 
 
 def _answer(
@@ -174,14 +176,20 @@ def _answer(
     questions: Mapping[str, Question],
     known: Mapping[Question, Reason],
 ) -> Reason:
-    """What is known from elsewhere; else no where any check says no, yes where one says yes and none no."""
+    """What is known from elsewhere; else what the checks say that say anything, where they agree."""
     if question in known:
         return known[question]
     asked = {key: r for key, r in readings.items() if questions[key] == question}
-    answers = [r.passed for r in asked.values() if r.passed is not None]
-    answer = all(answers) if answers else None
-    telling = {key: r for key, r in asked.items() if r.passed is answer} if answers else asked
-    return Reason(question, answer, " ".join(r.sentence for r in telling.values()), tuple(asked))
+    telling = {key: r for key, r in asked.items() if r.passed is not None} or asked
+    answers = {r.passed for r in telling.values()}
+    answer = answers.pop() if len(answers) == 1 else None
+    doubt = _doubt(question, asked) if answer is False else 1.0
+    return Reason(question, answer, " ".join(r.sentence for r in telling.values()), tuple(asked), doubt)
+
+
+def _doubt(question: Question, asked: Mapping[str, Reading]) -> float:
+    likeness = asked["randomisation"].value if "randomisation" in asked else None
+    return OF_UNCHANGED if likeness is not None and likeness >= UNCHANGED else DOUBT[question]
 
 
 def _score(readings: Mapping[str, Reading], reasons: Sequence[Reason]) -> float:
@@ -190,19 +198,15 @@ def _score(readings: Mapping[str, Reading], reasons: Sequence[Reason]) -> float:
     if decided is not None and decided.value is not None:
         evidence *= decided.value
     score = 1 / (1 + exp(-(evidence - MIDDLE) / WIDTH))
-    for reason in reasons:
-        if reason.answer is False:
-            score *= DOUBT[reason.question]
-    return score
+    return score * prod(reason.doubt for reason in reasons)
 
 
 def _word(score: float, reasons: Sequence[Reason]) -> Word:
-    answers = {reason.question: reason.answer for reason in reasons}
-    if any(answers[question] is False for question in DECISIVE):
+    if score < LOW or any(reason.doubt <= DECISIVE for reason in reasons):
         return "not to be trusted"
-    others = [answer for question, answer in answers.items() if question not in DECISIVE]
-    firm = all(answers[question] is True for question in DECISIVE)
-    if firm and score >= CORROBORATED and others.count(False) <= 1:
+    answers = {reason.question: reason.answer for reason in reasons}
+    backed = all(answers[question] is True for question in NEEDED)
+    if score >= HIGH and backed and list(answers.values()).count(False) <= 1:
         return "corroborated"
     return "contested"
 
