@@ -16,7 +16,7 @@ import torch
 
 import underhood as uh
 from tests.methods.nets import pictures, resnet18
-from underhood.cli.explain import _write as write_stream
+from underhood.cli.destination import write as write_stream
 from underhood.methods.explanation import Subject
 from underhood.methods.files import SUFFIXES, save
 

@@ -3,6 +3,7 @@
 from underhood.checks.agreement import Agreement
 from underhood.checks.batch import Batch, batches
 from underhood.checks.benchmark import Sample, benchmark
+from underhood.checks.bound import bound
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.class_sensitivity import ClassSensitivity
@@ -93,6 +94,7 @@ __all__ = [
     "Verdicts",
     "batches",
     "benchmark",
+    "bound",
     "check",
     "checked",
     "planned",

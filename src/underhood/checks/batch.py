@@ -141,6 +141,7 @@ def _kind(explanation: Explanation) -> tuple[Any, ...]:
     origin = origin_of(explanation)
     return (
         explanation.method,
+        None if isinstance(origin.method, Given) else repr(explanation.parameters),
         explanation.values.shape,
         origin.inputs.shape[1:],
         id(origin.model),

@@ -176,7 +176,7 @@ def _read(step: Step, batch: Batch, budget: float, spent: float) -> tuple[Sequen
     shared = step.shared / (1 + len(batch.beside))
     cost = shared + step.cost(cost_of(batch.explanations[0]))
     if step.again and spent + cost > budget:
-        reason = f"it takes {cost:.0f} passes, which is beyond this level's {budget:.0f}"
+        reason = f"it takes {cost:.0f} passes more, which is beyond the {budget:.0f} of this level"
         return [undefined(reason)] * len(batch), spent
     return _readings(step.check, batch), spent + cost
 

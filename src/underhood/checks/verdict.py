@@ -242,14 +242,19 @@ class Verdicts(Sequence[Verdict]):
 
     def table(self) -> str:
         """A line for each explanation: input, method, verdict, score, and the answer to each question."""
-        words = {True: "yes", False: "no", None: "open"}
-        head = ("input", "method", "verdict", "score", *QUESTIONS)
-        rows = [
-            (v.subject, v.method, v.word, f"{v.score:.2f}", *(words[r.answer] for r in v.reasons))
-            for v in self
-        ]
-        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-        lines = (
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
-        )
-        return "\n".join(lines)
+        return tabled((v.subject, v.method, v.as_dict()) for v in self)
+
+
+def tabled(verdicts: Iterable[tuple[str, str, Mapping[str, Any]]]) -> str:
+    """The table of verdicts as plain data, each with its input and method."""
+    words = {True: "yes", False: "no", None: "open"}
+    head = ("input", "method", "verdict", "score", *QUESTIONS)
+    rows = [
+        (subject, method, v["verdict"], f"{v['score']:.2f}", *(words[r["answer"]] for r in v["reasons"]))
+        for subject, method, v in verdicts
+    ]
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = (
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    )
+    return "\n".join(lines)

@@ -133,6 +133,34 @@ def benchmark(**options: Any) -> int:
 
 
 @underhood.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--model", metavar="SCHEME:NAME", help="[default: as recorded]")
+@click.option("--weights", metavar="FILE", help="[default: as recorded]")
+@TRUST
+@click.option("--preprocess", metavar="PRESET[,KEY=VALUE…]", help="[default: as recorded]")
+@click.option("--input", "inputs", multiple=True, metavar="FILE",
+    help="What was explained: pictures, folders or globs [default: as recorded].")  # fmt: skip
+@click.option("--level", default="standard", show_default=True, metavar="LEVEL", help=f"{LEVEL}.")
+@click.option("--out", default="report.html", show_default=True, metavar="FILE",
+    help="Written whole or not at all: .html, .json, .npz or .png.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--memory", metavar="SIZE", help="Budget for one micro-batch, such as 512MB.")
+@JSON
+def check(**options: Any) -> int:
+    """How far can the explanations in FILES be believed? FILES are what `explain --out` wrote, .json or .npz.
+
+    The maps stay as they are. Model and inputs must be those that were explained, by their digests.
+
+    \b
+    underhood explain lesion.png --model demo:cheating --out explanation.json
+    underhood check explanation.json --level quick
+    """
+    from underhood.cli.checking import Request, run
+
+    return run(Request(**options), command=shlex.join(["underhood", *sys.argv[1:]]))
+
+
+@underhood.command()
 @click.option("--verify", is_flag=True, help="Compute the claims anew on the demo's models; takes minutes.")
 @JSON
 def methods(verify: bool, as_json: bool) -> int:

@@ -1,9 +1,12 @@
 """Where a command writes to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from underhood.errors import InvalidArgument, UnknownName
+from underhood.errors import InvalidArgument, UnderhoodError, UnknownName
+from underhood.methods import Explanation
+from underhood.methods.files import save
+from underhood.reports import write_html
 
 
 def destination(out: str, suffixes: Sequence[str]) -> Path:
@@ -14,3 +17,20 @@ def destination(out: str, suffixes: Sequence[str]) -> Path:
     if not path.parent.is_dir():
         raise InvalidArgument(f"There is no folder '{path.parent}' to write {path.name} to.")
     return path
+
+
+def write(explanations: Iterator[Explanation], path: Path, failures: dict[str, str], command: str) -> None:
+    """Explain and write as it goes; nothing is written where nothing could be explained."""
+    first = next(explanations, None)
+    if first is None:
+        told = [f"{name}: {reason}" for name, reason in failures.items()]
+        raise UnderhoodError("\n".join(told) or "There is nothing to explain.")
+
+    def all_of_them() -> Iterator[Explanation]:
+        yield first
+        yield from explanations
+
+    if path.suffix == ".html":
+        write_html(all_of_them(), path, failures=lambda: failures, command=command)
+    else:
+        save(all_of_them(), path)

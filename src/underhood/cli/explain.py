@@ -9,16 +9,15 @@ from typing import Any
 import click
 
 from underhood.cli.checking import as_level, checked, flat, verdict_line
-from underhood.cli.destination import destination
+from underhood.cli.destination import destination, write
 from underhood.cli.progress import progress
 from underhood.engine import Settings
-from underhood.errors import InvalidArgument, UnderhoodError
+from underhood.errors import InvalidArgument
 from underhood.inputs import as_baseline, find_pictures
 from underhood.methods import Explanation, Method, RawAttention, as_methods, explain_each
 from underhood.methods.explain import is_open
-from underhood.methods.files import SUFFIXES, save
+from underhood.methods.files import SUFFIXES
 from underhood.models import Class, Contrast, Model, Several, Target, load
-from underhood.reports import write_html
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def run(asked: Request, command: str) -> int:
                     lines.update(dict.fromkeys(_said(record)))
                 yield done
 
-        _write(stream(), path, failures, command)
+        write(stream(), path, failures, command)
     if asked.as_json:
         told = {"output": str(path), "explanations": records, "failures": failures}
         click.echo(json.dumps(told, indent=2, allow_nan=False))
@@ -134,23 +133,6 @@ def _announced(paths: Sequence[Path], next_input: Any) -> Iterator[Path]:
     for path in paths:
         next_input(path.name)
         yield path
-
-
-def _write(explanations: Iterator[Explanation], path: Path, failures: dict[str, str], command: str) -> None:
-    """Explain and write as it goes; nothing is written where nothing could be explained."""
-    first = next(explanations, None)
-    if first is None:
-        told = [f"{name}: {reason}" for name, reason in failures.items()]
-        raise UnderhoodError("\n".join(told) or "There is nothing to explain.")
-
-    def all_of_them() -> Iterator[Explanation]:
-        yield first
-        yield from explanations
-
-    if path.suffix == ".html":
-        write_html(all_of_them(), path, failures=lambda: failures, command=command)
-    else:
-        save(all_of_them(), path)
 
 
 def _print(lines: Iterable[tuple[str, ...]], path: Path) -> None:

@@ -1,5 +1,6 @@
 """From whatever the user gives to the network's input."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,11 @@ def gather(model: Model, inputs: Any) -> Gathered:
         )
     tensors = torch.stack([tensor for _, tensor in pairs])
     return Gathered(_checked(model, tensors), tuple(name for name, _ in pairs), single=False)
+
+
+def digest(x: Tensor) -> str:
+    """sha256 (hex) of one of the network's inputs (…), over its bytes."""
+    return hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
 
 
 def displayed(model: Model, tensor: Tensor) -> NDArray[np.uint8] | None:

@@ -27,6 +27,7 @@ from underhood.methods.partition_shap import PartitionSHAP
 from underhood.methods.rise import RISE
 from underhood.methods.rollout import AttentionRollout
 from underhood.methods.saliency import InputXGradient, Saliency
+from underhood.methods.saved import load_explanations, model_of
 from underhood.methods.scorecam import ScoreCAM
 from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
@@ -80,4 +81,6 @@ __all__ = [
     "deconvnet_sheet",
     "explain",
     "explain_each",
+    "load_explanations",
+    "model_of",
 ]

@@ -1,6 +1,5 @@
 """`explain`: one or more methods on one or more inputs."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from underhood.errors import (
     UnknownName,
 )
 from underhood.inputs import gather
-from underhood.inputs.gather import displayed
+from underhood.inputs.gather import digest, displayed
 from underhood.methods.ablationcam import AblationCAM
 from underhood.methods.attention import RawAttention
 from underhood.methods.attention_relevance import AttentionRelevance
@@ -50,6 +49,7 @@ from underhood.methods.shapley import ExactShapley, ShapleySampling
 from underhood.methods.smoothgrad import SmoothGrad
 from underhood.models import Model, Prediction, as_target, load
 from underhood.models.prediction import named
+from underhood.models.settled import as_plain
 from underhood.models.target import Several, TargetLike
 
 METHODS: tuple[type[Method], ...] = (
@@ -249,12 +249,14 @@ def _explanations(
     settings = replace(run.engine.settings, progress=None, cancel=None)
     for i, subject in enumerate(subjects):
         row = torch.tensor([i])
+        asked = target.rows(row)
         yield Explanation(
             values=attribution.values[i].numpy().copy(),
             method=method.key,
             card=method.card,
             parameters=method.parameters(),
             target=target.name(labels, i),
+            asked=as_plain(asked),
             score=float(run.score[i]),
             prediction=Prediction(run.outputs[i].numpy().copy(), labels),
             subject=subject,
@@ -264,7 +266,7 @@ def _explanations(
             no_signal=attribution.no_signal[i] if attribution.no_signal else None,
             arrays={name: a[i].numpy().copy() for name, a in attribution.arrays.items()},
             provenance=facts,
-            origin=Origin(model, run.inputs[row], target.rows(row), method, settings),
+            origin=Origin(model, run.inputs[row], asked, method, settings),
         )
 
 
@@ -277,5 +279,4 @@ def _fitting(labels: tuple[str, ...] | None, outputs: Tensor) -> tuple[str, ...]
 
 
 def _subject(model: Model, name: str, x: Tensor) -> Subject:
-    sha256 = hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
-    return Subject(name, sha256, displayed(model, x))
+    return Subject(name, digest(x), displayed(model, x))

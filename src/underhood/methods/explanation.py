@@ -62,6 +62,7 @@ class Explanation:
     reduction:   how `heatmap` joins the channels: "sum", or "max" of the magnitudes.
     method:      key, such as "gradcam"; `card` says what it answers; `parameters` are all of them.
     target:      what was explained, in words; `score` is its value for this input.
+    asked:       the same as plain data; None where it is a function, or was not said.
     diagnostics: completeness gap, standard error, layer looked at, …
     grid:        (h, w) of the map before it was upsampled to the input's size, or None.
     no_signal:   why nothing in the map exceeds its noise, or None where something does.
@@ -87,6 +88,7 @@ class Explanation:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
     verdict: Mapping[str, Any] | None = None
+    asked: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"Explanation of {self.subject.name} by {self.method}: {self.target}, score {self.score:.4g}"
@@ -126,9 +128,11 @@ class Explanation:
             "method": self.method,
             "parameters": dict(self.parameters),
             "target": self.target,
+            "asked": dict(self.asked) if self.asked is not None else None,
             "score": self.score,
             "prediction": {"class": index, "label": p.label, "top": top},
             "diagnostics": dict(self.diagnostics),
+            "reduction": self.reduction,
             "grid": self.grid,
             "no_signal": self.no_signal,
             "provenance": dict(self.provenance),

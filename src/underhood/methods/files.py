@@ -5,6 +5,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _write_npz(explanations: Iterable[Explanation], path: Path) -> None:
             write(f"{number}/{e.method}", e.values)
             for name, array in e.arrays.items():
                 write(f"{number}/{e.method}/{name}", array)
-            about.append(json.dumps(e.as_dict(), allow_nan=False))
+            about.append(json.dumps(_record(e), allow_nan=False))
         write("about", f"[{', '.join(about)}]")
 
 
@@ -70,4 +71,14 @@ def _with_values(explanation: Explanation) -> dict[str, Any]:
     values = explanation.values.astype("<f4")
     data = base64.b64encode(zlib.compress(values.tobytes())).decode()
     about = {"shape": values.shape, "dtype": "float32", "encoding": "base64+zlib", "data": data}
-    return {**explanation.as_dict(), "values": about}
+    return {**_record(explanation), "values": about}
+
+
+def _record(explanation: Explanation) -> dict[str, Any]:
+    """What is said of it, and what is needed to read it back: its card, all scores and labels."""
+    record, prediction = explanation.as_dict(), explanation.prediction
+    record["prediction"] |= {
+        "scores": [float(score) for score in prediction.scores],
+        "labels": list(prediction.labels) if prediction.labels else None,
+    }
+    return {**record, "card": asdict(explanation.card)}

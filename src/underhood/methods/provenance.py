@@ -32,6 +32,7 @@ def provenance(model: Model, engine: Engine, watch: Stopwatch, inputs: int) -> d
     return {
         "model": model.name,
         "model_digest": engine.digest,
+        "load": dict(model.loaded),
         "preprocess": repr(model.preprocess) if model.preprocess else None,
         "notes": [*model.notes, *engine.log.notes],
         "seed": engine.settings.seed,

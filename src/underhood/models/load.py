@@ -56,7 +56,12 @@ def load(
         name=built.name,
         layer=layer or built.layer,
         notes=notes,
+        loaded=_asked(source=source, weights=weights, layer=layer) if isinstance(source, str) else {},
     )
+
+
+def _asked(**given: str | Path | None) -> dict[str, str]:
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def _built(source: str | nn.Module | Model, *, pretrained: bool) -> Model:

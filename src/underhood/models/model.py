@@ -29,6 +29,7 @@ class Model:
                  None for models of tensors.
     labels:      one per class, or None.
     layer:       the layer Grad-CAM looks at; None to have it chosen by architecture.
+    loaded:      how `load` was asked for it, as plain data; empty for a module that was given.
     """
 
     module: nn.Module
@@ -37,6 +38,7 @@ class Model:
     name: str = ""
     layer: str | None = None
     notes: tuple[str, ...] = ()
+    loaded: Mapping[str, str] = field(default_factory=dict)
     scratch: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """What is done to a picture before the network sees it."""
 
+import ast
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -102,6 +103,16 @@ PRESETS = {
     "half": Preprocess(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     "unit": Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
 }
+
+
+def read_preprocess(text: str | None) -> Preprocess | None:
+    """From a record, where it is written as its repr; None where there is none, or another kind."""
+    try:
+        call = ast.parse(text or "", mode="eval").body
+        assert isinstance(call, ast.Call)
+        return Preprocess(**{str(part.arg): ast.literal_eval(part.value) for part in call.keywords})
+    except (SyntaxError, ValueError, AssertionError, TypeError, InvalidArgument):
+        return None
 
 
 def parse_preprocess(text: str) -> Preprocess:
