@@ -179,8 +179,10 @@ def _over_families(values: dict[str, Tensor], pairs: dict[str, Pair]) -> Tensor:
 
 def _sentence(value: float, names: list[str], stands: Against) -> str:
     listed = ", ".join(names)
-    beside = "" if stands.p is None else f"; shifted copies of the map: {stands.mean:.2f}, p = {stands.p:.3f}"
-    return f"Methods that work in other ways ({listed}) agree with this map by {value:.2f}{beside}."
+    beside = "" if stands.mean is None else f"; moved copies of this map come to {stands.mean:.2f}"
+    return (
+        f"The likeness to what other kinds of methods mark ({listed}) is {value:.2f} (1 is the same{beside})."
+    )
 
 
 CARD = CheckCard(

@@ -118,8 +118,8 @@ def _why_not(heatmap: Tensor, sums: Tensor, effects: Tensor) -> str | None:
 
 
 def _sentence(value: float, shifted: float | None) -> str:
-    told = f"Hiding the places that the map points to has {value:.0%} of the largest effect there is"
-    return f"{told}; where shifted copies of it point, {shifted:.0%}." if shifted is not None else f"{told}."
+    told = f"Hiding what the map points to has {value:.0%} of the largest effect that hiding has here"
+    return f"{told}; moved copies of the map come to {shifted:.0%}." if shifted is not None else f"{told}."
 
 
 CARD = CheckCard(

@@ -364,7 +364,7 @@ def _like_edges(heatmap: Tensor, x: Tensor) -> float | None:
 
 
 def _sentence(value: float, passed: bool) -> str:
-    said = f"With the model's weights made random the map is {value:.2f} like itself (1 would be unchanged)"
+    said = f"With the model's weights made random the likeness to this map is {value:.2f} (1 is the same)"
     if passed:
         return f"{said}: it depends on what the model has learned."
     return f"{said}: it shows the input more than what the model has learned."
