@@ -95,7 +95,7 @@ def agreement(
         p=p,
         skill=better,
         passed=None if better is None else better >= HALF,
-        sentence=f"{cause} {_word(value)} (rank correlation {value:.2f}; laid elsewhere: {shifted:.2f}).",
+        sentence=f"{cause} {_word(value)} (likeness {value:.2f}, 1 is the same; moved copies come to {shifted:.2f}).",
         calls=calls,
         details={**details, "of_magnitudes": mean_of(magnitude), "correlations": defined.tolist()},
     )
