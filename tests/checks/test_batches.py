@@ -82,6 +82,8 @@ def test_p_value_counts_the_value_itself() -> None:
     assert p_value(5.0, [1.0] * 39, "higher") == 1 / 40
     assert p_value(0.0, [1.0, 0.0, -1.0], "lower") == 3 / 4
     assert p_value(0.0, [], "lower") is None
+    assert p_value(0.3 + 1e-12, [0.3] * 39, "higher") == 1.0  # which is rounding
+    assert p_value(0.3 - 1e-12, [0.3] * 39, "lower") == 1.0
 
 
 def test_bootstrap_needs_two_values_and_brackets_the_mean() -> None:

@@ -21,26 +21,31 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT, controls
+from underhood.checks.correlated import NO_PLACES, NOT_FINITE, on_places
 from underhood.checks.intervals import against
 from underhood.checks.probes import Probes, moved_sums, pooled, probes
 from underhood.checks.reading import Reading, undefined
+from underhood.checks.similarity import figure
 from underhood.inputs.baseline import BaselineLike
 from underhood.inputs.random import BOOTSTRAP, generator
 
 RESAMPLED = 20
+PICTURES: tuple[BaselineLike, ...] = ("blur", "zeros")
+OTHERS: tuple[BaselineLike, ...] = ("zeros",)
 
 
 @dataclass(frozen=True)
 class ConfirmedShare(Check):
     """The share of a map's positive relevance that hiding confirms; see the module's text.
 
-    count: subsets of each of the `sizes` (shares of the groups); fills: what hides them, each with subsets
-           of its own scores, of which the effects are averaged.
+    count: subsets of each of the `sizes` (shares of the groups).
+    fills: what hides them, of which the effects are averaged; None is blur and zeros for pictures, zeros
+           for what is none.
     """
 
     count: int = 24
     sizes: tuple[float, ...] = (0.02, 0.1, 0.25)
-    fills: tuple[BaselineLike, ...] = ("blur", "zeros")
+    fills: tuple[BaselineLike, ...] | None = None
     ridge: float = 1.0
 
     key = "confirmed_share"
@@ -50,16 +55,20 @@ class ConfirmedShare(Check):
         return CARD
 
     def read(self, batch: Batch) -> Sequence[Reading]:
-        found = [probes(batch, self.count, self.sizes, fill) for fill in self.fills]
+        maps = on_places(batch)
+        if maps is None:
+            return [undefined(NO_PLACES)] * len(batch)
+        fills = self.fills or (PICTURES if batch.run.inputs.ndim == 4 else OTHERS)
+        found = [probes(batch, self.count, self.sizes, fill) for fill in fills]
         calls = sum(one.calls for one in found)
         effects, errors = self._effects(batch, found)  # (B, G), (RESAMPLED, B, G)
-        groups, others = found[0].groups, controls(batch.maps, batch.run.inputs, batch.run.seed)
-        positive = batch.maps.clamp(min=0)
+        groups, others = found[0].groups, controls(maps, batch.run.inputs, batch.run.seed)
+        positive = maps.clamp(min=0)
         own, moved = pooled(positive, groups), moved_sums(positive, groups, COUNT, batch.run.seed)
         drawn = {name: pooled(control.clamp(min=0), groups) for name, control in others.items()}
         readings = []
         for i in range(len(batch)):
-            if reason := _why_not(batch.maps[i], own[i], effects[i]):
+            if reason := _why_not(maps[i], own[i], effects[i]):
                 readings.append(undefined(reason, calls=calls))
                 continue
             value = float(share(own[i], effects[i]))
@@ -70,7 +79,7 @@ class ConfirmedShare(Check):
                     value,
                     error=float(resampled.nan_to_num(value).std()),
                     controls={
-                        **{name: float(share(sums[i], effects[i])) for name, sums in drawn.items()},
+                        **{name: figure(share(sums[i], effects[i])) for name, sums in drawn.items()},
                         "shifted": stands.mean,
                     },
                     p=stands.p,
@@ -84,7 +93,7 @@ class ConfirmedShare(Check):
 
     def _effects(self, batch: Batch, found: Sequence[Probes]) -> tuple[Tensor, Tensor]:
         """Each group's effect (B, G), the mean over fills; and of resampled subsets (RESAMPLED, B, G)."""
-        random = generator(batch.run.seed, BOOTSTRAP, len(self.fills))
+        random = generator(batch.run.seed, BOOTSTRAP, len(found))
         fitted = []
         for one in found:
             rows = [torch.arange(len(one.hidden))]
@@ -92,7 +101,9 @@ class ConfirmedShare(Check):
                 torch.from_numpy(random.integers(0, len(rows[0]), len(rows[0]))) for _ in range(RESAMPLED)
             ]
             fits = torch.stack([self._fit(one.hidden[r], one.falls[r]) for r in rows])
-            fitted.append(fits / one.falls.abs().amax(0)[:, None].clamp(min=1e-12))
+            most = one.falls.abs().amax(0)  # (B,)
+            moved = most > 1e-6 * batch.run.score.abs()  # by more than rounding
+            fitted.append(fits * (moved / most.clamp(min=1e-12))[:, None])
         mean = torch.stack(fitted).mean(0)
         return mean[0], mean[1:]
 
@@ -111,7 +122,7 @@ def share(sums: Tensor, effects: Tensor) -> Tensor:
 
 def _why_not(heatmap: Tensor, sums: Tensor, effects: Tensor) -> str | None:
     if not heatmap.isfinite().all():
-        return "the map holds values that are no numbers"
+        return NOT_FINITE
     if not sums.sum() > 0:
         return "the map has no positive relevance"
     return None if effects.max() > 0 else "hiding parts of the input never lowers the score"

@@ -10,6 +10,7 @@ from underhood.checks.card import Direction
 from underhood.inputs.random import BOOTSTRAP, generator
 
 HELD = 2**20  # resampled values at a time
+ROUNDING = 1e-7  # of a figure, that of float32
 
 Floats = NDArray[np.float64]
 
@@ -56,12 +57,14 @@ def _resampled(sample: Floats, seed: int, draws: int) -> tuple[Floats, Floats]:
 def p_value(value: float, controls: Sequence[float], better: Direction) -> float | None:
     """The share of controls at least as good, the value counted among them (Phipson & Smyth 2010).
 
-    Under the null, that the map is no better placed than its shifted copies, P(p ≤ α) ≤ α.
+    Under the null, that the map is no better placed than its shifted copies, P(p ≤ α) ≤ α. What differs by
+    no more than rounding is as good: else a constant map could be ahead of all its copies.
     """
     if not len(controls):
         return None
     others = np.asarray(controls, dtype=np.float64)
-    as_good = others >= value if better == "higher" else others <= value
+    slack = ROUNDING * np.maximum(abs(value), abs(others))
+    as_good = others >= value - slack if better == "higher" else others <= value + slack
     return float((1 + as_good.sum()) / (1 + len(others)))
 
 
@@ -85,7 +88,8 @@ def against(value: float, shifted: Sequence[float], best: float, better: Directi
     if not others:
         return Against(None, None, None, None)
     p, mean = p_value(value, others, better), float(np.mean(others))
-    ahead = value > mean if better == "higher" else value < mean
+    lead, slack = value - mean, ROUNDING * max(abs(value), abs(mean))
+    ahead = lead > slack if better == "higher" else lead < -slack
     passed = True if p is not None and p <= 0.05 and ahead else None if ahead else False
     return Against(p, skill(value, mean, best), passed, mean)
 

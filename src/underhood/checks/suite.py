@@ -7,10 +7,11 @@ out, and the verdict says so.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
 
 from underhood.checks.agreement import Agreement
-from underhood.checks.batch import Batch, batches, together
+from underhood.checks.batch import Batch, batches, origin_of, together
 from underhood.checks.card import Question
 from underhood.checks.check import Check
 from underhood.checks.class_sensitivity import ClassSensitivity
@@ -20,14 +21,17 @@ from underhood.checks.confirmed import ConfirmedShare
 from underhood.checks.decision import Decision
 from underhood.checks.deletion import Deletion
 from underhood.checks.faithfulness import SensitivityN
+from underhood.checks.probes import even_patches
 from underhood.checks.randomisation import Randomisation
 from underhood.checks.rank_stability import RankStability
 from underhood.checks.reading import Reading, undefined
+from underhood.checks.removal import MOST
 from underhood.checks.rerun_stability import SeedStability
 from underhood.checks.stability import MaxSensitivity
 from underhood.checks.top_share import TopShare
 from underhood.checks.verdict import Verdict, Verdicts, judged
 from underhood.errors import Cancelled, InvalidArgument, UnderhoodError
+from underhood.inputs.grouping import places
 from underhood.methods import Explanation
 
 Level = Literal["quick", "standard", "full"]
@@ -36,16 +40,21 @@ Progress = Callable[[int, int], None] | None
 
 @dataclass(frozen=True)
 class Step:
-    """A check of a level. shared: forward passes for an input, whatever the number of methods; own: for each
-    method; again: how often the map is made again."""
+    """A check of a level, and what it takes at most.
+
+    shared: forward passes for an input, whatever the number of methods; per_part: as many more for each part
+    of the input; own: for each method; again: how often the map is made again.
+    """
 
     check: Check
     shared: float = 0
+    per_part: float = 0
     own: float = 0
     again: float = 0
 
-    def cost(self, of_one: float) -> float:
-        return self.own + self.again * of_one
+    def cost(self, parts: int, methods: int, of_one: float) -> float:
+        """For each of so many methods on an input."""
+        return (self.shared + self.per_part * parts) / methods + self.own + self.again * of_one
 
 
 @dataclass(frozen=True)
@@ -56,38 +65,39 @@ class Suite:
     budget: float = float("inf")
 
 
+GRADIENTS = 3  # a forward and a backward pass
 FREE = (Step(Completeness()), Step(Agreement()), Step(Gini()))
 LEVELS: dict[str, Suite] = {
     "quick": Suite(
         (
-            Step(ConfirmedShare(count=8, fills=("blur", "zeros")), shared=48),
+            Step(ConfirmedShare(count=7), shared=43),
             Step(Decision(), shared=5),
             *FREE,
-            Step(Randomisation(steps=1, draws=1, measures=("spearman",)), again=2),
+            Step(Randomisation(steps=1, draws=1, measures=("spearman",)), shared=1, again=2),
             Step(ClassSensitivity(measures=("spearman",)), again=1),
         ),
         budget=60,
     ),
     "standard": Suite(
         (
-            Step(ConfirmedShare(), shared=144),
+            Step(ConfirmedShare(), shared=145),
             Step(Decision(), shared=5),
             *FREE,
-            Step(TopShare(fill="blur"), own=45),
-            Step(Randomisation(steps=2, draws=2, measures=("spearman",)), again=4),
+            Step(TopShare(fill="blur"), shared=5, own=40),
+            Step(Randomisation(steps=2, draws=2, measures=("spearman",)), shared=1, again=5),
             Step(ClassSensitivity(measures=("spearman",)), again=1),
             Step(RankStability(draws=4), again=4),
         ),
     ),
     "full": Suite(
         (
-            Step(ConfirmedShare(count=48, fills=("blur", "zeros", "inpaint")), shared=432),
+            Step(ConfirmedShare(count=48, fills=("blur", "zeros", "inpaint")), shared=433),
             Step(Decision(), shared=5),
             *FREE,
-            Step(TopShare(fill="blur"), own=45),
-            Step(Deletion(fill="noisy_linear"), own=900),
+            Step(TopShare(fill="blur"), shared=5, own=40),
+            Step(Deletion(fill="noisy_linear"), shared=160, per_part=17, own=1200),
             Step(SensitivityN(), shared=96),
-            Step(Randomisation(), again=12),
+            Step(Randomisation(steps=8), shared=1, again=13),
             Step(ClassSensitivity(measures=("spearman",)), again=1),
             Step(RankStability(draws=10), again=10),
             Step(MaxSensitivity(), again=10),
@@ -155,33 +165,54 @@ def suite_of(level: str) -> Suite:
 def planned(explanation: Explanation, methods: int = 1, level: str = "standard") -> float:
     """Forward passes that the checks of one explanation will take, of so many methods on its input.
 
-    A backward pass counts 2. An upper bound: what is undefined costs less.
+    A backward pass counts 2. An upper bound, where the method takes as many passes for one input as for
+    another: what is undefined costs less, and so does what several checks share.
     """
-    suite, of_one = suite_of(level), cost_of(explanation)
-    spent = sum(step.shared for step in suite.steps) / methods
+    suite, spent = suite_of(level), 0.0
     for step in suite.steps:
-        if spent + step.cost(of_one) <= suite.budget:
-            spent += step.cost(of_one)
+        cost = step.cost(parts_of(explanation), methods, cost_of(explanation, methods))
+        if not step.again or spent + cost <= suite.budget:
+            spent += cost
     return spent
 
 
-def cost_of(explanation: Explanation) -> float:
-    """Forward passes that making the explanation took, of which it was one of a batch."""
+def cost_of(explanation: Explanation, methods: int = 1) -> float:
+    """Forward passes that making the explanation anew takes at most, of which it was one of so many methods.
+
+    What it then took over from others, their predictions and gradients, it has to make itself.
+    """
     facts = explanation.provenance
     passes = facts["forward_passes"] + facts["partial_passes"] + 2 * facts["backward_passes"]
-    return float(passes) / facts["inputs"]
+    return float(passes) / facts["inputs"] + (GRADIENTS if methods > 1 else 0)
+
+
+def parts_of(explanation: Explanation) -> int:
+    """Parts of its input that are hidden together, where none are given; 0 where their best order, which is
+    sought part by part, is not sought."""
+    shape = places(origin_of(explanation).inputs)
+    count = even_patches(shape).count if len(shape) == 2 else prod(shape)
+    return count if count <= MOST else 0
 
 
 def _read(step: Step, batch: Batch, budget: float, spent: float) -> tuple[Sequence[Reading], float]:
-    shared = step.shared / (1 + len(batch.beside))
-    cost = shared + step.cost(cost_of(batch.explanations[0]))
+    first, methods = batch.explanations[0], 1 + len(batch.beside)
+    cost = step.cost(parts_of(first), methods, cost_of(first, methods))
     if step.again and spent + cost > budget:
         reason = f"it takes {cost:.0f} passes more, which is beyond the {budget:.0f} of this level"
         return [undefined(reason)] * len(batch), spent
-    return _readings(step.check, batch), spent + cost
+    return readings_of(_suited(step.check, batch), batch), spent + cost
 
 
-def _readings(check: Check, batch: Batch) -> Sequence[Reading]:
+def _suited(check: Check, batch: Batch) -> Check:
+    """The check of a level, which hides with zeros where inputs are no pictures that can be blurred."""
+    if batch.run.inputs.ndim == 4:
+        return check
+    fill = {"fill": "zeros"} if hasattr(check, "fill") else {}
+    fills = {"fills": None} if hasattr(check, "fills") else {}
+    return replace(check, **fill, **fills)  # type: ignore[type-var]
+
+
+def readings_of(check: Check, batch: Batch) -> Sequence[Reading]:
     """What the check finds. Where it fails it is undefined for that input alone, and all others go on."""
     try:
         return check.read(batch)
@@ -191,4 +222,4 @@ def _readings(check: Check, batch: Batch) -> Sequence[Reading]:
         if len(batch) == 1:
             told = str(error) if isinstance(error, UnderhoodError) else f"{type(error).__name__}: {error}"
             return [undefined(f"the check failed ({told.rstrip('.')})")]
-    return [reading for one in batch.alone() for reading in _readings(check, one)]
+    return [reading for one in batch.alone() for reading in readings_of(check, one)]
