@@ -88,6 +88,7 @@ def agreement(
         return undefined("every map it is compared with is the same everywhere", calls=calls, **details)
     value, shifted = float(defined.mean()), sum(others) / len(others)
     p, better = p_value(value, others, "higher"), skill(value, shifted, 1.0)
+    likeness = f"likeness {value:.2f}, 1 is the same; moved copies come to {shifted:.2f}"
     return Reading(
         value,
         error=standard_error(defined),
@@ -95,7 +96,7 @@ def agreement(
         p=p,
         skill=better,
         passed=None if better is None else better >= HALF,
-        sentence=f"{cause} {_word(value)} (likeness {value:.2f}, 1 is the same; moved copies come to {shifted:.2f}).",
+        sentence=f"{cause} {_word(value)} ({likeness}).",
         calls=calls,
         details={**details, "of_magnitudes": mean_of(magnitude), "correlations": defined.tolist()},
     )
