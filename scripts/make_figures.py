@@ -20,6 +20,8 @@ def main() -> None:
         shot = [sys.executable, ROOT / "scripts" / "screenshot.py", Path(folder) / "out" / "report.html"]
         size = ["--width", "1280", "--height", "1230"]
         subprocess.run([*shot, IMAGES / "report.png", *size], check=True)
+        row = ["--width", "1280", "--height", "845", "--element", ".answers"]
+        subprocess.run([*shot, IMAGES / "verdict.png", *row], check=True)
 
 
 if __name__ == "__main__":

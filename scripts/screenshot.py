@@ -1,4 +1,4 @@
-"""A picture of a report: screenshot.py REPORT.html OUT.png [--width N] [--height N|full]."""
+"""A picture of a report: screenshot.py REPORT.html OUT.png [--width N] [--height N|full] [--element CSS]."""
 
 import argparse
 import shutil
@@ -17,8 +17,10 @@ FLAGS = [
 WAITING = ".panel:has(canvas):not([data-state])"
 
 
-def screenshot(report: Path, out: Path, width: int, height: int | None, dark: bool) -> None:
-    """`height` None takes the whole page."""
+def screenshot(
+    report: Path, out: Path, width: int, height: int | None, *, dark: bool, element: str = ""
+) -> None:
+    """`height` None takes the whole page; of an `element`, the first that matches, it is the most."""
     from playwright.sync_api import sync_playwright
 
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
@@ -31,7 +33,10 @@ def screenshot(report: Path, out: Path, width: int, height: int | None, dark: bo
         page.goto(report.resolve().as_uri())
         if page.locator("body.many").count() == 0:  # else only what is in view is painted
             page.wait_for_function(f"!document.querySelector('{WAITING}')")
-        page.screenshot(path=out, full_page=height is None)
+        clip = page.locator(element).first.bounding_box() if element else None
+        if clip and height:
+            clip["height"] = min(clip["height"], height)
+        page.screenshot(path=out, full_page=bool(clip) or height is None, clip=clip)
         browser.close()
 
 
@@ -42,9 +47,10 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", default="full", help="pixels, or 'full' for the whole page")
     parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--element", default="", help="a selector, such as .panel")
     given = parser.parse_args()
     height = None if given.height == "full" else int(given.height)
-    screenshot(given.report, given.out, given.width, height, given.dark)
+    screenshot(given.report, given.out, given.width, height, dark=given.dark, element=given.element)
     return 0
 
 

@@ -11,7 +11,9 @@ from torch import nn
 
 import underhood as uh
 from underhood.checks import LEVELS, Reading, suite, with_verdicts
+from underhood.checks.reading import undefined
 from underhood.checks.suite import Step, Suite
+from underhood.checks.verdict import judged
 from underhood.errors import BadModel, Cancelled, InvalidArgument
 from underhood.methods import Explanation
 
@@ -59,10 +61,10 @@ def level_of(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_explanations_keep_their_order_and_get_the_verdict_that_check_gives(found: uh.Explanations) -> None:
-    judged = list(with_verdicts(iter(found), "quick"))
-    assert [(e.subject.name, e.method) for e in judged] == [(e.subject.name, e.method) for e in found]
+    checked = list(with_verdicts(iter(found), "quick"))
+    assert [(e.subject.name, e.method) for e in checked] == [(e.subject.name, e.method) for e in found]
     said = {(v.subject, v.method): v.as_dict() for v in uh.check(found, "quick")}
-    for explanation in judged:
+    for explanation in checked:
         assert explanation.verdict == said[explanation.subject.name, explanation.method]
         record = json.loads(json.dumps(explanation.as_dict(), allow_nan=False))
         assert record["verdict"]["verdict"] in ("corroborated", "contested", "not to be trusted")
@@ -73,9 +75,9 @@ def test_explanations_keep_their_order_and_get_the_verdict_that_check_gives(foun
 
 def test_a_check_that_fails_is_undefined_for_that_input_alone(found: uh.Explanations, level_of: Any) -> None:
     level_of(Breaks(1), uh.checks.Gini())
-    judged = list(with_verdicts(found, "quick"))
-    assert len(judged) == len(found)
-    for explanation in judged:
+    checked = list(with_verdicts(found, "quick"))
+    assert len(checked) == len(found)
+    for explanation in checked:
         assert explanation.verdict is not None
         readings = explanation.verdict["readings"]
         failed = explanation.subject.name == "input 1"
@@ -108,9 +110,9 @@ def test_no_more_is_explained_ahead_than_is_questioned_together(
             made += 1
             yield replace(found[0], subject=subject)
 
-    judged = with_verdicts(endless(), "quick")
+    checked = with_verdicts(endless(), "quick")
     for number in range(40):
-        assert next(judged).subject.name == f"input {number}"
+        assert next(checked).subject.name == f"input {number}"
     assert made <= 48 + 2  # one group more is begun, to see that another input begins
 
 
@@ -139,6 +141,40 @@ def test_models_of_one_and_two_outputs_get_a_verdict(outputs: int) -> None:
     torch.manual_seed(2)
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, outputs))
     found = uh.explain(net.eval(), torch.randn(1, 3, 8, 8), 0, methods=["saliency", "gradcam"])
-    judged = list(with_verdicts(found, "quick"))
-    assert all(e.verdict and 0 <= e.verdict["score"] <= 1 for e in judged)
-    json.dumps([e.as_dict() for e in judged], allow_nan=False)
+    checked = list(with_verdicts(found, "quick"))
+    assert all(e.verdict and 0 <= e.verdict["score"] <= 1 for e in checked)
+    json.dumps([e.as_dict() for e in checked], allow_nan=False)
+
+
+def reading(value: float, passed: bool | None, sentence: str) -> Reading:
+    return Reading(value, passed=passed, sentence=sentence)
+
+
+SURE = reading(0.9, True, "Decided.")
+HIT, MISSED = reading(0.6, True, "It hits."), reading(0.1, False, "It misses.")
+FREE, BOUND = reading(0.1, True, "It changed."), reading(0.95, False, "It is unchanged.")
+OPEN = undefined("it takes long")
+
+
+@pytest.mark.parametrize(
+    ("three", "word", "because"),
+    [
+        ((HIT, SURE, FREE), "corroborated", "It hits."),
+        ((HIT, SURE, BOUND), "not to be trusted", "It is unchanged."),
+        ((MISSED, SURE, FREE), "not to be trusted", "It misses."),
+        (
+            (HIT, SURE, OPEN),
+            "contested",
+            "Does the map depend on what the model has learned? Undefined, because",
+        ),
+        ((HIT, reading(-0.9, None, "Another class."), OPEN), "not to be trusted", "Is there a decision"),
+    ],
+)
+def test_the_reason_given_is_the_one_that_decides(
+    found: uh.Explanations, three: tuple[Reading, ...], word: str, because: str
+) -> None:
+    asked: dict[str, Any] = {"confirmed_share": "controls", "decision": "certainty", "randomisation": "model"}
+    verdict = judged(found[0], dict(zip(asked, three, strict=True)), asked)
+    assert verdict.word == word
+    assert verdict.because.startswith(because)
+    assert because in verdict.paragraph

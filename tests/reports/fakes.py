@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from underhood.checks import Reading, Verdict
+from underhood.checks.reading import undefined
+from underhood.checks.verdict import QUESTIONS, Reason, Word
 from underhood.methods.card import Card, Question
 from underhood.methods.explanation import Explanation, Subject
 from underhood.models.prediction import Prediction
@@ -187,3 +190,22 @@ def six_methods(subject: Subject, size: int = 224, seed: int = 0) -> Iterator[Ex
         (noise * where) * 3,
         parameters={"unit": "score"},
     )
+
+
+WORDS: dict[Word, bool | None] = {"corroborated": True, "contested": None, "not to be trusted": False}
+
+
+def verdict(word: Word, score: float = 0.4) -> dict[str, Any]:
+    answer = WORDS[word]
+    readings = {
+        "confirmed_share": Reading(
+            0.41, error=0.05, controls={"random": 0.2, "edges": None}, p=0.025, skill=0.3, passed=answer,
+            sentence="Hiding these places costs <much>.", calls=48,
+        ),
+        "randomisation": undefined("it takes 300 passes"),
+    }  # fmt: skip
+    reasons = tuple(
+        Reason(question, answer if question == "controls" else None, "Hiding these places costs <much>.")
+        for question in QUESTIONS
+    )
+    return Verdict("gradcam", "both.png", "bull mastiff", word, score, reasons, readings, "quick").as_dict()

@@ -2,12 +2,14 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from scripts.screenshot import FLAGS
 from tests.reports import fakes
+from tests.reports.fakes import verdict
 from underhood.methods.explanation import Subject
 from underhood.reports import encode, write_html
 
@@ -401,3 +403,49 @@ def test_of_many_inputs_only_the_near_ones_are_painted(opened, tmp_path):
     page.locator("#index a").nth(60).click()
     page.locator("#input-61 figure[data-state=painted]").wait_for()
     page.locator("#input-1 figure:not([data-state])").wait_for(state="attached")
+
+
+@pytest.fixture(scope="module")
+def judged(items, tmp_path_factory):
+    """Six maps: one is not to be trusted, one contested, the others corroborated."""
+    words = ["not to be trusted", "contested", *["corroborated"] * 4]
+    path = tmp_path_factory.mktemp("judged") / "report.html"
+    write_html([replace(i, verdict=verdict(w)) for i, w in zip(items, words, strict=True)], path)
+    return path
+
+
+def test_a_map_not_to_be_trusted_is_faded_until_asked_for(opened, judged):
+    page = opened(judged)
+    figure = panel(page, "Saliency")
+    across, button = figure.locator(".words-across"), figure.locator(".plainly")
+    style = "e => getComputedStyle(e).filter"
+    assert across.is_visible()
+    assert "opacity" in figure.locator(".stage canvas").evaluate(style)
+    button.focus()
+    press(page, "Enter")
+    assert not across.is_visible()
+    assert figure.locator(".stage canvas").evaluate(style) == "none"
+    assert button.get_attribute("aria-pressed") == "true"
+    assert panel(page, "Grad-CAM").locator(".words-across").count() == 0
+
+
+def test_the_figures_open_by_key_and_are_printed(opened, judged):
+    page = opened(judged)
+    evidence = panel(page, "Occlusion").locator(".evidence details")
+    evidence.locator("summary").focus()
+    press(page, "Enter")
+    assert evidence.get_attribute("open") is not None
+    assert evidence.locator(".figures").is_visible()
+    page.emulate_media(media="print")
+    assert panel(page, "Saliency").locator(".words-across").is_visible()
+    assert not panel(page, "Saliency").locator(".plainly").is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_of_a_verdict_is_cut_off(opened, judged, width):
+    page = opened(judged, viewport={"width": width, "height": 800})
+    for summary in page.locator(".evidence summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wider = "e => e.scrollWidth > e.clientWidth + 1"
+    assert not any(e.evaluate(wider) for e in page.locator(".evidence, .trust").all())

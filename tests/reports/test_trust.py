@@ -2,36 +2,16 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.reports import fakes
-from underhood.checks import Reading, Verdict
-from underhood.checks.reading import undefined
-from underhood.checks.verdict import QUESTIONS, Reason
+from tests.reports.fakes import WORDS, verdict
+from underhood.checks.verdict import QUESTIONS
 from underhood.methods.explanation import Subject
 from underhood.reports import figure, render_html
 from underhood.reports.trust import trust
-
-WORDS = {"corroborated": True, "contested": None, "not to be trusted": False}
-
-
-def verdict(word: str, score: float = 0.4) -> dict[str, Any]:
-    answer = WORDS[word]
-    readings = {
-        "confirmed_share": Reading(
-            0.41, error=0.05, controls={"random": 0.2, "edges": None}, p=0.025, skill=0.3, passed=answer,
-            sentence="Hiding these places costs <much>.", calls=48,
-        ),
-        "randomisation": undefined("it takes 300 passes"),
-    }  # fmt: skip
-    reasons = tuple(
-        Reason(question, answer if question == "controls" else None, "Hiding these places costs <much>.")
-        for question in QUESTIONS
-    )
-    return Verdict("gradcam", "both.png", "bull mastiff", word, score, reasons, readings, "quick").as_dict()
 
 
 def test_the_panel_says_the_verdict_before_the_map_and_the_figures_after_it() -> None:

@@ -75,8 +75,9 @@ class Reason:
 
     @property
     def matters(self) -> bool:
-        """Whether the answer bears on the verdict: an open question does only where its answer is needed."""
-        return self.answer is not None or self.question in NEEDED
+        """Whether the answer bears on the verdict: an open question does where its answer is needed, and that
+        there may be no decision always does."""
+        return self.answer is not None or self.question in (*NEEDED, "certainty")
 
     @property
     def told(self) -> str:
@@ -110,12 +111,23 @@ class Verdict:
 
     @property
     def because(self) -> str:
-        """The sentence that decides: of what is corroborated the evidence for it; else the first answer that
-        is no, or where none is, the first open question whose answer is needed."""
-        doubts = [r for r in self.reasons if r.answer is False]
-        doubts += [r for r in self.reasons if r.answer is None and r.matters]
-        told = [r.told for r in doubts] if self.word != "corroborated" else []
-        return told[0] if told else next(r.told for r in self.reasons if r.question == "controls")
+        """The sentence that decides."""
+        return self._deciding().told
+
+    def _deciding(self) -> Reason:
+        """Of what is corroborated, the evidence. Else the gravest doubt; where none is grave enough, what
+        keeps the score low, or an open question whose answer is needed."""
+        asked = {reason.question: reason for reason in self.reasons}
+        gravest = min(self.reasons, key=lambda reason: reason.doubt)
+        if self.word == "corroborated":
+            return asked["controls"]
+        if gravest.doubt < 1 and (self.word == "contested" or gravest.doubt <= DECISIVE):
+            return gravest
+        decided = self.readings.get("decision")
+        if self.score < LOW and decided and (decided.value or 0) < LOW:
+            return asked["certainty"]
+        left_open = [asked[question] for question in NEEDED if asked[question].answer is None]
+        return left_open[0] if left_open and self.score >= LOW else asked["controls"]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""

@@ -1,6 +1,7 @@
 """`underhood demo`: classifiers that are good on paper, one of which reads the ruler."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -9,18 +10,30 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from underhood.atomic import CannotWrite
+from underhood.checks import with_verdicts
 from underhood.cli.progress import progress
 from underhood.demo.accuracy import Accuracies, accuracies
 from underhood.demo.models import example
 from underhood.demo.pairs import draw_pairs
 from underhood.demo.photos import photo
 from underhood.engine import Settings, predict
-from underhood.methods import Explanation, Explanations, explain_each
+from underhood.methods import Explanation, as_methods, explain_each
+from underhood.methods.explain import DEFAULT
 from underhood.models import Model, load
 from underhood.reports import write_html
 
 LESIONS = 150
+CHECKED = ("lrp", "guided_backprop", "gradcam")  # quick to make again, as the checks have to
 CLASSIFIERS = ("demo:cheating", "demo:honest", "demo:vit")
+
+
+@dataclass(frozen=True)
+class Asked:
+    model: Model
+    path: Path
+    target: str | None = None
+    methods: Sequence[str] = DEFAULT
+    checked: bool = False
 
 
 def run(out: str) -> int:
@@ -35,9 +48,9 @@ def run(out: str) -> int:
     lesion = _saved(Image.fromarray(example("ruler").image), folder / "lesion_with_ruler.png")
     cat = _saved(photo("cat"), folder / "cat.png")
     asked = [
-        (models["demo:cheating"], lesion, "malignant"),
-        (models["demo:honest"], lesion, "malignant"),
-        (load("demo:photos"), cat, None),
+        Asked(models["demo:cheating"], lesion, "malignant", CHECKED, checked=True),
+        Asked(models["demo:honest"], lesion, "malignant"),
+        Asked(load("demo:photos"), cat),
     ]
     report = folder / "report.html"
     write_html(_explained(asked), report, command=f"underhood demo --out {out}")
@@ -64,22 +77,32 @@ def _classes(model: Model, images: NDArray[np.uint8]) -> list[int]:
     return [prediction.index for prediction in predictions]
 
 
-def _explained(asked: list[tuple[Model, Path, str | None]]) -> Iterator[Explanation]:
+def _explained(asked: Sequence[Asked]) -> Iterator[Explanation]:
     with progress(len(asked)) as (report, next_input):
-        for model, path, target in asked:
-            next_input(path.name)
-            for done in explain_each(model, [path], target, settings=Settings(progress=report)):
-                _print_explained(done)
-                yield from done
+        for one in asked:
+            next_input(one.path.name)
+            found = explain_each(
+                one.model,
+                [one.path],
+                one.target,
+                methods=as_methods(one.methods),
+                settings=Settings(progress=report),
+            )
+            for done in found:
+                judged = list(with_verdicts(done, "quick", report)) if one.checked else list(done)
+                _print_explained(judged)
+                yield from judged
 
 
-def _print_explained(explanations: Explanations) -> None:
+def _print_explained(explanations: Sequence[Explanation]) -> None:
     first = explanations[0]
     said = f"{first.prediction.label} ({first.prediction.probabilities.max():.0%})"
     click.echo(f"\n{first.provenance['model']} says of {first.subject.name}: {said}")
     for e in explanations:
         ((place, value),) = e.top(1)
         click.echo(f"  {e.card.name}: why {e.target}, strongest at row, column {place} ({value:+.2g})")
+        if e.verdict:
+            click.echo(f"    {e.verdict['verdict']}, score {e.verdict['score']:.2f}")
 
 
 def _saved(picture: Image.Image, path: Path) -> Path:
