@@ -14,7 +14,7 @@ from underhood.checks.batch import SIZE, Batch, batches
 from underhood.checks.check import Check
 from underhood.checks.journal import Journal
 from underhood.checks.reading import Reading, undefined
-from underhood.checks.suite import LEVELS
+from underhood.checks.suite import LEVELS, readings_of
 from underhood.checks.tally import Benchmark
 from underhood.engine import Settings
 from underhood.errors import (
@@ -23,7 +23,6 @@ from underhood.errors import (
     Cancelled,
     InvalidArgument,
     OutOfMemory,
-    Unfit,
     UnknownName,
 )
 from underhood.inputs import find_pictures, gather
@@ -265,12 +264,7 @@ class _Work:
         if cancel is not None and cancel.is_set():
             raise Cancelled("The benchmark was stopped.")
         rows = rows[batch.first : batch.first + len(batch)]
-        try:
-            readings = _masked(check, rows).read(replace(batch, first=0))
-        except (BadModel, Unfit) as error:
-            if len(batch) > 1:  # one of them may be to blame
-                raise BadModel(str(error)) from error
-            readings = [undefined(str(error).rstrip("."))]
+        readings = readings_of(_masked(check, rows), replace(batch, first=0))
         if not _takes_masks(check):
             return readings
         return [undefined(NO_MASK) if row.mask is None else r for row, r in zip(rows, readings, strict=True)]

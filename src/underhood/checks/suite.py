@@ -70,7 +70,7 @@ FREE = (Step(Completeness()), Step(Agreement()), Step(Gini()))
 LEVELS: dict[str, Suite] = {
     "quick": Suite(
         (
-            Step(ConfirmedShare(count=7), shared=43),
+            Step(ConfirmedShare(count=6), shared=37),
             Step(Decision(), shared=5),
             *FREE,
             Step(Randomisation(steps=1, draws=1, measures=("spearman",)), shared=1, again=2),

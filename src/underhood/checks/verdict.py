@@ -15,12 +15,12 @@ The score is meant as the probability that the map lies mostly on what causes th
 
     score = σ((share · decided - MIDDLE) / WIDTH) · Π doubt,
 
-where `share` is the confirmed share (0 where it is undefined), `decided` how far the model is decided, from 0
-to 1, and each question answered no has its factor in `DOUBT`. With `DECISIVE` or less a "no" alone is enough:
-the map is *not to be trusted*, as it is where the score falls below `LOW`. It is *corroborated* where the
-score is at least `HIGH`, hiding and randomisation speak for it, and at most one question is answered
-no. Otherwise it is *contested*. `docs/checks/verdict.md` tells how the constants were set, on planted causes,
-and how right they are on others.
+where `share` is the confirmed share (0 where it is undefined), `decided` how far the model is decided, for
+the class asked about or against it, from 0 to 1, and each question answered no has its factor in `DOUBT`.
+With `DECISIVE` or less a "no" alone is enough: the map is *not to be trusted*, as it is where the score falls
+below `LOW`. It is *corroborated* where the score is at least `HIGH`, hiding and randomisation speak for it,
+and at most one question is answered no. Otherwise it is *contested*. `docs/checks/verdict.md` tells how the
+constants were set, on planted causes, and how right they are on others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -196,7 +196,9 @@ def _answer(
     answers = {r.passed for r in telling.values()}
     answer = answers.pop() if len(answers) == 1 else None
     doubt = _doubt(question, asked) if answer is False else 1.0
-    return Reason(question, answer, " ".join(r.sentence for r in telling.values()), tuple(asked), doubt)
+    return Reason(
+        question, answer, " ".join(dict.fromkeys(r.sentence for r in telling.values())), tuple(asked), doubt
+    )
 
 
 def _doubt(question: Question, asked: Mapping[str, Reading]) -> float:
@@ -208,7 +210,7 @@ def _score(readings: Mapping[str, Reading], reasons: Sequence[Reason]) -> float:
     share, decided = readings.get("confirmed_share"), readings.get("decision")
     evidence = (share.value or 0.0) if share else 0.0
     if decided is not None and decided.value is not None:
-        evidence *= decided.value
+        evidence *= abs(decided.value)
     score = 1 / (1 + exp(-(evidence - MIDDLE) / WIDTH))
     return score * prod(reason.doubt for reason in reasons)
 
