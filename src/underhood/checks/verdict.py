@@ -15,8 +15,8 @@ The score is meant as the probability that the map lies mostly on what causes th
 
     score = σ((share · decided - MIDDLE) / WIDTH) · Π doubt,
 
-where `share` is the confirmed share (0 where it is undefined), `decided` how far the model is decided, for
-the class asked about or against it, from 0 to 1, and each question answered no has its factor in `DOUBT`.
+where `share` is the confirmed share (0 where it is undefined), `decided` how far the model is decided, from
+0 to 1 (0 where it is for another class), and each question answered no has its factor in `DOUBT`.
 With `DECISIVE` or less a "no" alone is enough: the map is *not to be trusted*, as it is where the score falls
 below `LOW`. It is *corroborated* where the score is at least `HIGH`, hiding and randomisation speak for it,
 and at most one question is answered no. Otherwise it is *contested*. `docs/checks/verdict.md` tells how the
@@ -196,9 +196,8 @@ def _answer(
     answers = {r.passed for r in telling.values()}
     answer = answers.pop() if len(answers) == 1 else None
     doubt = _doubt(question, asked) if answer is False else 1.0
-    return Reason(
-        question, answer, " ".join(dict.fromkeys(r.sentence for r in telling.values())), tuple(asked), doubt
-    )
+    sentences = dict.fromkeys(reading.sentence for reading in telling.values())  # each once
+    return Reason(question, answer, " ".join(sentences), tuple(asked), doubt)
 
 
 def _doubt(question: Question, asked: Mapping[str, Reading]) -> float:
@@ -210,7 +209,7 @@ def _score(readings: Mapping[str, Reading], reasons: Sequence[Reason]) -> float:
     share, decided = readings.get("confirmed_share"), readings.get("decision")
     evidence = (share.value or 0.0) if share else 0.0
     if decided is not None and decided.value is not None:
-        evidence *= abs(decided.value)
+        evidence *= max(0.0, decided.value)
     score = 1 / (1 + exp(-(evidence - MIDDLE) / WIDTH))
     return score * prod(reason.doubt for reason in reasons)
 
