@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from tests.support.data import REPOSITORY
 from underhood.errors import BadInput
 from underhood.inputs import find_pictures, read_picture
-from underhood.inputs.images import as_picture, plain
+from underhood.inputs.images import as_picture, given_picture
 from underhood.models import Preprocess
 
 # Four colours in the corners tell every turn and mirroring apart.
@@ -138,7 +138,7 @@ def test_pictures_are_turned_upright(tmp_path: Path, orientation: int, suffix: s
     middles = np.s_[10::20, 15::30]
     assert np.abs(pixels(read)[middles] - CORNERS[middles]).max() <= 8
     opened = Image.open(tmp_path / f"turned.{suffix}")
-    assert (pixels(plain(opened)) == pixels(read)).all()  # the same picture, opened by the user
+    assert (pixels(given_picture(opened)) == pixels(read)).all()  # the same picture, opened by the user
 
 
 # -- bad files ---------------------------------------------------------------------------------------

@@ -47,15 +47,15 @@ QUESTIONS: dict[Question, str] = {
 DECISIVE = 0.2  # doubt from which on a "no" alone is enough
 NEEDED: tuple[Question, ...] = ("controls", "model")  # without these a map is not corroborated
 HIGH, LOW = 0.5, 0.2
-MIDDLE, WIDTH = 0.26, 0.04  # fitted to the half of the planted causes that is for setting
+MIDDLE, WIDTH = 0.27, 0.05  # fitted to the half of the planted causes that is for setting
 DOUBT: dict[Question, float] = {
     "controls": 0.2,
     "certainty": 0.2,
-    "model": 0.5,
+    "model": 0.8,
     "class": 0.7,
     "stability": 0.7,
-    "completeness": 0.8,
-    "support": 0.8,
+    "completeness": 0.9,
+    "support": 0.9,
 }
 UNCHANGED, OF_UNCHANGED = 0.9, 0.1  # likeness to random weights' map that counts as the same; its doubt
 
