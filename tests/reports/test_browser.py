@@ -429,7 +429,7 @@ def test_a_map_not_to_be_trusted_is_faded_until_asked_for(opened, judged):
     assert panel(page, "Grad-CAM").locator(".words-across").count() == 0
 
 
-def test_the_figures_open_by_key_and_are_printed(opened, judged):
+def test_the_figures_open_by_key_and_are_printed_where_they_are_open(opened, judged):
     page = opened(judged)
     evidence = panel(page, "Occlusion").locator(".evidence details")
     evidence.locator("summary").focus()
@@ -437,6 +437,10 @@ def test_the_figures_open_by_key_and_are_printed(opened, judged):
     assert evidence.get_attribute("open") is not None
     assert evidence.locator(".figures").is_visible()
     page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert evidence.locator(".figures").is_visible()
+    assert not panel(page, "Saliency").locator(".figures").is_visible()
+    assert panel(page, "Saliency").locator("figcaption .details").is_visible()
     assert panel(page, "Saliency").locator(".words-across").is_visible()
     assert not panel(page, "Saliency").locator(".plainly").is_visible()
 

@@ -48,6 +48,16 @@ def test_without_a_verdict_nothing_is_said_of_trust() -> None:
     assert 'words-across"' not in page
 
 
+def test_a_long_list_of_contents_marks_each_map_with_its_verdict() -> None:
+    words = ["corroborated", "contested", "not to be trusted", *["corroborated"] * 4]
+    items = [fakes.explanation(method=f"m{n}", verdict=verdict(word)) for n, word in enumerate(words)]
+    items = [replace(item, card=fakes.card(f"Method {n}")) for n, item in enumerate(items)]
+    page = render_html(items)
+    assert re.findall(r'class="is-(\w+)" title="([a-z ]+), score', page) == [
+        *(({"corroborated": "firm", "contested": "mixed"}.get(word, "doubted"), word) for word in words)
+    ]
+
+
 def test_a_report_of_six_methods_with_verdicts_stays_small() -> None:
     items = fakes.six_methods(Subject("both.png", "b7" * 32, fakes.picture(224)), 224)
     page = render_html([replace(item, verdict=verdict("not to be trusted")) for item in items])

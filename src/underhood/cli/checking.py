@@ -1,6 +1,7 @@
 """Checks on the command line: their level, their cost told beforehand, a line for each verdict."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,9 @@ def _announced(found: Iterable[Explanations], level: str, inputs: int) -> Iterat
     """The same, and as soon as the first input is explained, what the checks of all will cost."""
     for number, done in enumerate(found):
         if number == 0:
-            click.echo(_cost(done, level, inputs), err=True)
+            print(
+                _cost(done, level, inputs), file=sys.stderr
+            )  # above the bar, where click would write into it
         yield done
 
 

@@ -477,7 +477,8 @@ document.addEventListener("click", (event) => { // also inside a notebook's fram
 const closed = [];
 addEventListener("beforeprint", () => {
   for (const map of maps) map.paint();
-  for (const fold of document.querySelectorAll("main details:not([open])")) closed.push(fold);
+  const folds = "main details:not([open]):not(.evidence details)"; // figures are printed where they are open
+  for (const fold of document.querySelectorAll(folds)) closed.push(fold);
   for (const fold of closed) fold.open = true;
 });
 addEventListener("afterprint", () => { while (closed.length) closed.pop().open = false; });
