@@ -191,3 +191,18 @@ def test_other_files_are_refused(tmp_path: Path, again: Callable[..., Any]) -> N
 def test_what_was_not_bound_cannot_be_checked(again: Callable[..., Any]) -> None:
     with pytest.raises(InvalidArgument, match=r"bind it with underhood\.checks\.bound"):
         uh.check(again(methods="saliency"))
+
+
+def test_a_model_is_loaded_as_it_was_recorded(tmp_path: Path) -> None:
+    given = uh.load("demo:honest", layer="features.3")
+    uh.explain(given, torch.zeros(3, 128, 128), methods="saliency").save(tmp_path / "e.json")
+    [read] = uh.load_explanations(tmp_path / "e.json")
+    loaded = uh.methods.model_of(read)
+    assert (loaded.name, loaded.layer, loaded.digest) == (given.name, "features.3", given.digest)
+    assert (loaded.preprocess, loaded.labels) == (given.preprocess, given.labels)
+    assert uh.methods.model_of(read, "demo:cheating").layer is None
+
+
+def test_a_module_that_was_given_has_to_be_named(again: Callable[..., Any]) -> None:
+    with pytest.raises(BadInput, match="does not say how its model"):
+        uh.methods.model_of(again(methods="saliency")[0])

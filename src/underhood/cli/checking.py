@@ -121,9 +121,8 @@ def _announced(found: Iterable[Explanations], level: str, inputs: int) -> Iterat
     """The same, and as soon as the first input is explained, what the checks of all will cost."""
     for number, done in enumerate(found):
         if number == 0:
-            print(
-                _cost(done, level, inputs), file=sys.stderr
-            )  # above the bar, where click would write into it
+            told = _cost(done, level, inputs)
+            print(told, file=sys.stderr)  # above the bar; click would write into it
         yield done
 
 
