@@ -33,11 +33,11 @@ PICTURE = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 def test_the_margin_of_known_scores() -> None:
     log = torch.tensor([0.7, 0.2, 0.1]).log().tolist()
     sure = read(Says(*log), PICTURE, labels=["nevus", "melanoma", "other"])
-    assert sure.value == pytest.approx(0.5, abs=1e-6)
+    assert sure.value == pytest.approx(5 / 9, abs=1e-6)
     assert sure.details["probability"] == pytest.approx(0.7)
     assert sure.sentence.startswith("The model is decided (nevus 70%, melanoma 20%).")
     other = read(Says(*log), PICTURE, 1)
-    assert other.value == pytest.approx(-0.5, abs=1e-6)
+    assert other.value == pytest.approx(-5 / 9, abs=1e-6)
     assert (other.passed, other.details["predicted"]) == (None, False)
     assert "is not the one predicted (class 1 20%, class 0 70%)" in other.sentence
     unsure = read(Says(0.08, 0.0), PICTURE)
@@ -83,7 +83,8 @@ def test_several_targets_are_told_apart() -> None:
     maps = Given(torch.ones(2, 16, 16))
     readings = Decision()(uh.explain(Says(0.0, 2.0, 1.0), PICTURE, uh.Several(1, 2), methods=maps))
     p = torch.tensor([0.0, 2.0, 1.0]).softmax(0)
-    assert readings.values == pytest.approx([float(p[1] - p[2]), float(p[2] - p[1])], abs=1e-6)
+    lead = float((p[1] - p[2]) / (p[1] + p[2]))
+    assert readings.values == pytest.approx([lead, -lead], abs=1e-6)
 
 
 def test_a_single_output_has_no_probability_but_an_effect() -> None:

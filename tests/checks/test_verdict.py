@@ -53,8 +53,9 @@ def verdict_of(
     """Of readings with these answers; what is not among them was not asked."""
     known = VALUES | (values or {})
     readings = {
-        key: Reading(known.get(key, 0.5), passed=answer, sentence=f"About {key} it says {answer is True}.")
+        key: Reading(value, skill=value, passed=answer, sentence=f"About {key} it says {answer is True}.")
         for key, answer in answers.items()
+        for value in [known.get(key, 0.5)]
     }
     return judged(explanation, readings, ASKED, "standard")
 
@@ -122,15 +123,14 @@ def test_maps_known_to_stay_with_random_weights_are_not_to_be_trusted(explanatio
     assert stays.word == "not to be trusted"
 
 
-def test_a_model_sure_of_another_class_gives_no_evidence_for_this_one(explanation: Explanation) -> None:
-    scores = [
-        verdict_of(
-            explanation, STRONG | {"decision": None}, {"decision": decided, "confirmed_share": share}
-        ).score
-        for decided, share in ((-0.9, 0.2), (-0.9, 0.9), (0.0, 0.9), (0.5, 0.9), (0.9, 0.9))
-    ]
-    assert scores[0] == scores[1] == scores[2] < 0.01
-    assert scores[2] < scores[3] < scores[4]
+def test_the_more_the_model_is_decided_either_way_the_more_a_map_can_show(explanation: Explanation) -> None:
+    def score(decided: float) -> float:
+        read = {"decision": decided, "confirmed_share": 0.5}
+        return verdict_of(explanation, STRONG | {"decision": None}, read).score
+
+    assert score(0.0) < 0.01
+    assert score(0.0) < score(0.2) < score(0.4) < score(0.6) == score(0.9)
+    assert score(-0.4) == score(0.4)
 
 
 def test_undefined_readings_count_for_nothing(explanation: Explanation) -> None:

@@ -147,7 +147,7 @@ def test_models_of_one_and_two_outputs_get_a_verdict(outputs: int) -> None:
 
 
 def reading(value: float, passed: bool | None, sentence: str) -> Reading:
-    return Reading(value, passed=passed, sentence=sentence)
+    return Reading(value, skill=value, passed=passed, sentence=sentence)
 
 
 SURE = reading(0.9, True, "Decided.")
@@ -167,7 +167,7 @@ OPEN = undefined("it takes long")
             "contested",
             "Does the map depend on what the model has learned? Undefined, because",
         ),
-        ((HIT, reading(-0.9, None, "Another class."), OPEN), "not to be trusted", "Is there a decision"),
+        ((HIT, reading(0.05, None, "Undecided."), FREE), "not to be trusted", "Is there a decision"),
     ],
 )
 def test_the_reason_given_is_the_one_that_decides(

@@ -1,7 +1,9 @@
 """Is there something to explain? How sure the model is, and whether its score needs the input at all.
 
-The margin is p(class asked about) - p(its strongest rival), softmax over the model's scores. Whether the
-input matters is told by the score over empty inputs a (all zero, grey, blurred beyond recognition, noise),
+The margin is (p - q) / (p + q), p the probability of the class asked about and q that of its strongest rival:
+it depends on their scores alone, tanh((S_p - S_q) / 2), and so means the same for two classes as for a
+thousand. Whether the input matters is told by the score over empty inputs a (all zero, grey, blurred beyond
+recognition, noise),
 
     e = d / √(d² + s²),   d = S(x) - mean S(a),   s = standard deviation of S(a):
 
@@ -34,7 +36,7 @@ MATTERS = 0.5**0.5  # |e| of a score as far from those of empty inputs as they a
 
 @dataclass(frozen=True)
 class Decision(Check):
-    """How much more probable the class asked about is than its strongest rival, -1 to 1.
+    """How far the class asked about is ahead of its strongest rival, (p - q) / (p + q), -1 to 1.
 
     least: margin below which the model is called hardly decided.
 
@@ -81,7 +83,7 @@ class Decision(Check):
         if not explanation.prediction.has_classes:
             return undefined(NO_CLASSES, calls=calls, **details)
         prediction, (of, rival, p, other) = explanation.prediction, _asked(explanation)
-        margin = p - other
+        margin = (p - other) / (p + other)
         details |= {
             "probability": p,
             "rival": prediction.label_of(rival),
@@ -175,9 +177,9 @@ DECISION = CheckCard(
     name="Decision",
     question="certainty",
     asks="Is there something to explain?",
-    defined="The probability of the class asked about, less that of its strongest rival.",
+    defined="(p - q) / (p + q) of the class asked about, p, and its strongest rival, q.",
     better="higher",
-    unit="probability",
+    unit="none",
     range="-1 (surely another class) to 1 (surely this one)",
     controls="the score of empty inputs: zeros, grey, blurred beyond recognition, noise",
     misleads="Models are often more sure than right; a probability is what the model says, not how often it "

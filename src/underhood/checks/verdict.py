@@ -13,12 +13,12 @@ and some no, the question stays open (None):
 
 The score is meant as the probability that the map lies mostly on what causes the decision:
 
-    score = σ((share · decided - MIDDLE) / WIDTH) · Π doubt,
+    score = σ((skill · decided - MIDDLE) / WIDTH) · Π doubt,
 
-where `share` is the confirmed share (0 where it is undefined), `decided` how far the model is decided, from
-0 to 1 (0 where it is for another class), and each question answered no has its factor in `DOUBT`.
-With `DECISIVE` or less a "no" alone is enough: the map is *not to be trusted*, as it is where the score falls
-below `LOW`. It is *corroborated* where the score is at least `HIGH`, hiding and randomisation speak for it,
+where `skill` is how far the confirmed share is above that of moved copies of the map, 0 to 1 (0 where it is
+undefined), `decided` how far the model is decided, 0 to 1, whichever class leads, and each question answered
+no has its factor in `DOUBT`. With `DECISIVE` or less a "no" alone is enough: the map is *not to be trusted*, as
+it is where the score falls below `LOW`. It is *corroborated* where the score is at least `HIGH`, hiding and randomisation speak for it,
 and at most one question is answered no. Otherwise it is *contested*. `docs/checks/verdict.md` tells how the
 constants were set, on planted causes, and how right they are on others.
 """
@@ -47,7 +47,8 @@ QUESTIONS: dict[Question, str] = {
 DECISIVE = 0.2  # doubt from which on a "no" alone is enough
 NEEDED: tuple[Question, ...] = ("controls", "model")  # without these a map is not corroborated
 HIGH, LOW = 0.5, 0.2
-MIDDLE, WIDTH = 0.27, 0.05  # fitted to the half of the planted causes that is for setting
+DECIDED = 0.6  # margin from which on a model counts as decided: 80 % against 20 %
+MIDDLE, WIDTH = 0.22, 0.06  # fitted to the half of the planted causes that is for setting
 DOUBT: dict[Question, float] = {
     "controls": 0.2,
     "certainty": 0.2,
@@ -124,7 +125,7 @@ class Verdict:
         if gravest.doubt < 1 and (self.word == "contested" or gravest.doubt <= DECISIVE):
             return gravest
         decided = self.readings.get("decision")
-        if self.score < LOW and decided and (decided.value or 0) < LOW:
+        if self.score < LOW and decided and abs(decided.value or 0) < LOW:
             return asked["certainty"]
         left_open = [asked[question] for question in NEEDED if asked[question].answer is None]
         return left_open[0] if left_open and self.score >= LOW else asked["controls"]
@@ -207,9 +208,9 @@ def _doubt(question: Question, asked: Mapping[str, Reading]) -> float:
 
 def _score(readings: Mapping[str, Reading], reasons: Sequence[Reason]) -> float:
     share, decided = readings.get("confirmed_share"), readings.get("decision")
-    evidence = (share.value or 0.0) if share else 0.0
+    evidence = max(0.0, share.skill or 0.0) if share else 0.0
     if decided is not None and decided.value is not None:
-        evidence *= max(0.0, decided.value)
+        evidence *= min(1.0, abs(decided.value) / DECIDED)
     score = 1 / (1 + exp(-(evidence - MIDDLE) / WIDTH))
     return score * prod(reason.doubt for reason in reasons)
 
