@@ -17,10 +17,11 @@ The score is meant as the probability that the map lies mostly on what causes th
 
 where `skill` is how far the confirmed share is above that of moved copies of the map, 0 to 1 (0 where it is
 undefined), `decided` how far the model is decided, 0 to 1, whichever class leads, and each question answered
-no has its factor in `DOUBT`. With `DECISIVE` or less a "no" alone is enough: the map is *not to be trusted*, as
-it is where the score falls below `LOW`. It is *corroborated* where the score is at least `HIGH`, hiding and randomisation speak for it,
-and at most one question is answered no. Otherwise it is *contested*. `docs/checks/verdict.md` tells how the
-constants were set, on planted causes, and how right they are on others.
+no has its factor in `DOUBT`. With `DECISIVE` or less a "no" alone is enough: the map is *not to be trusted*,
+as it is where the score falls below `LOW`. It is *corroborated* where the score is at least `HIGH`, hiding
+and randomisation speak for it, and at most one question is answered no. Otherwise it is *contested*.
+`docs/checks/verdict.md` tells how the constants were set, on planted causes, and how right they are on
+others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
