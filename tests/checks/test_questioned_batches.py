@@ -92,3 +92,12 @@ def test_bootstrap_needs_two_values_and_brackets_the_mean() -> None:
     interval = bootstrap([1.0, 2.0, 3.0, 4.0])
     assert interval is not None
     assert interval.low < 2.5 < interval.high
+
+
+def test_intervals_of_few_inputs_are_students() -> None:
+    interval = bootstrap([0.2, 0.9])
+    assert interval is not None
+    assert interval == pytest.approx((0.55 - 12.706 * 0.35, 0.55 + 12.706 * 0.35), rel=1e-3)
+    near = bootstrap([0.5, 0.5000000001, 0.52])
+    assert near is not None
+    assert 0.4 < near.low < near.high < 0.6

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from underhood.checks.card import Direction
 from underhood.inputs.random import BOOTSTRAP, generator
 
+FEW = 10  # inputs
 HELD = 2**20  # resampled values at a time
 ROUNDING = 1e-7  # of a figure, that of float32
 
@@ -23,20 +24,22 @@ class Interval(NamedTuple):
 def bootstrap(
     values: Sequence[float], *, seed: int = 0, draws: int = 2000, level: float = 0.95
 ) -> Interval | None:
-    """Studentised bootstrap interval of a mean (Efron & Tibshirani 1993, section 12.5).
+    """Interval of a mean: by the studentised bootstrap (Efron & Tibshirani 1993, section 12.5).
 
-    The percentile interval is too narrow for few inputs. None for fewer than two values.
+    The percentile interval is too narrow for few inputs. Of fewer than `FEW` values a resample may hold
+    hardly any spread to divide by, so that theirs is Student's t-interval. None for fewer than two values.
     """
     sample = np.asarray(values, dtype=np.float64)
     count = len(sample)
     if count < 2:
         return None
     mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(count)
-    if error == 0:
-        return Interval(float(mean), float(mean))
+    if count < FEW or error <= ROUNDING * abs(mean):
+        reach = error * student(level, count - 1)
+        return Interval(float(mean - reach), float(mean + reach))
     means, spreads = _resampled(sample, seed, draws)
     errors = spreads / np.sqrt(count)
-    usable = errors > 0  # all draws the same input: no spread to divide by
+    usable = errors > 1e-3 * error  # nearly all draws the same input: no spread to divide by
     t: NDArray[np.float64] = (means[usable] - mean) / errors[usable]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(mean - high * error), float(mean - low * error))

@@ -59,6 +59,7 @@ DOUBT: dict[Question, float] = {
     "completeness": 0.9,
     "support": 0.9,
 }
+TOO_LITTLE = "What speaks for it is too little to rely on."
 UNCHANGED, OF_UNCHANGED = 0.9, 0.1  # likeness to random weights' map that counts as the same; its doubt
 
 
@@ -104,7 +105,7 @@ class Verdict:
     @property
     def paragraph(self) -> str:
         """The verdict in plain words: what speaks for the map, what against it, what was not asked."""
-        parts = [f"This map is {self.word}."]
+        parts = [f"This map is {self.word}.", *([TOO_LITTLE] if self._says_too_little else [])]
         for answer, opening in ((False, "Against it: "), (True, "For it: "), (None, "Open: ")):
             told = [r.told for r in self.reasons if r.answer is answer and r.told and r.matters]
             if told:
@@ -114,7 +115,12 @@ class Verdict:
     @property
     def because(self) -> str:
         """The sentence that decides."""
-        return self._deciding().told
+        told = self._deciding().told
+        return f"{TOO_LITTLE} {told}" if self._says_too_little else told
+
+    @property
+    def _says_too_little(self) -> bool:
+        return self.word == "not to be trusted" and self._deciding().answer is True
 
     def _deciding(self) -> Reason:
         """Of what is corroborated, the evidence. Else the gravest doubt; where none is grave enough, what
@@ -126,7 +132,7 @@ class Verdict:
         if gravest.doubt < 1 and (self.word == "contested" or gravest.doubt <= DECISIVE):
             return gravest
         decided = self.readings.get("decision")
-        if self.score < LOW and decided and abs(decided.value or 0) < LOW:
+        if self.score < LOW and decided and decided.value is not None and abs(decided.value) < LOW:
             return asked["certainty"]
         left_open = [asked[question] for question in NEEDED if asked[question].answer is None]
         return left_open[0] if left_open and self.score >= LOW else asked["controls"]
