@@ -125,6 +125,17 @@ def test_what_is_done_is_not_asked_for_again(model: uh.Model, tmp_path: Path) ->
     assert found.inputs == 20
 
 
+def test_a_grown_data_set_comes_to_the_figures_of_one_go(model: uh.Model, tmp_path: Path) -> None:
+    """Though not to the same `calls`: the last inputs of the smaller set had fewer to share with."""
+    x, checks = pictures(20), ["gini", "decision", "randomisation"]
+    run(model, x[:18], tmp_path, checks=checks)
+    grown, whole = run(model, x, tmp_path, checks=checks), run(model, x, checks=checks)
+    for key, cell in grown.cells.items():
+        assert list(cell.values) == pytest.approx(list(whole[key].values), abs=1e-5)
+        assert cell.interval == pytest.approx(whole[key].interval, abs=1e-5)
+        assert cell.controls == pytest.approx(whole[key].controls, abs=1e-5)
+
+
 KILLED = """
 import os, signal, sys
 import torch
@@ -182,6 +193,39 @@ def test_another_model_or_data_set_is_refused(model: uh.Model, tmp_path: Path) -
     with pytest.raises(InvalidArgument, match=r"its input 0 is 'input 0', not '.*a\.png'"):
         run(model, [tmp_path / "a.png"], tmp_path)
     assert run(model, pictures(3), tmp_path).inputs == 3  # which has only grown
+
+
+def test_other_inputs_of_the_same_name_are_refused(model: uh.Model, tmp_path: Path) -> None:
+    """By the digest of what the network sees, in a chunk that was done as in one that was begun."""
+    x = pictures(18)
+    found = run(model, x, tmp_path / "out")
+    records = [json.loads(line) for line in (tmp_path / "out" / LINES).read_text().splitlines()]
+    assert [r["sha256"] for r in records] == [
+        e.subject.digest for e in uh.explain(model, x, methods="saliency")
+    ]
+    for number in (3, 17):
+        other = x.clone()
+        other[number] = other[number] * 5 + 1
+        with pytest.raises(
+            InvalidArgument, match=rf"its input {number}, 'input {number}', had the digest \w+…"
+        ):
+            run(model, other, tmp_path / "out")
+    assert run(model, x, tmp_path / "out").as_dict() == found.as_dict()
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    run(model, [x[0], tmp_path / "a.png"], tmp_path / "pictures")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(InvalidArgument, match="had none, as it cannot be read, and the one given has the"):
+        run(model, [x[0], tmp_path / "a.png"], tmp_path / "pictures")
+
+
+def test_a_resume_reads_what_is_done_without_a_pass(tmp_path: Path) -> None:
+    passes: list[int] = []
+    net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    x = torch.rand(5, 6)
+    run(uh.Model(net), x, tmp_path)
+    net.register_forward_hook(lambda *_: passes.append(1))
+    run(uh.Model(net), x, tmp_path)
+    assert not passes
 
 
 def test_a_damaged_folder_is_told(model: uh.Model, tmp_path: Path) -> None:

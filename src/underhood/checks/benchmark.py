@@ -26,7 +26,7 @@ from underhood.errors import (
     UnknownName,
 )
 from underhood.inputs import find_pictures, gather
-from underhood.inputs.gather import Gathered
+from underhood.inputs.gather import Gathered, digest
 from underhood.inputs.grouping import places
 from underhood.methods import Explanation, Method, as_methods
 from underhood.methods.explain import MethodLike, explain_with, is_open
@@ -67,7 +67,8 @@ def benchmark(
     checks:   keys such as "deletion", classes, instances with parameters, or a level ("quick", "standard",
               "full") for all of its checks. Those that need a mask take each input's own.
     out:      a folder that holds what was found of each input (`inputs.jsonl`). Called again with the same
-              arguments it goes on where it was stopped, however that was; `Benchmark.read` opens it.
+              arguments it goes on where it was stopped, however that was; `Benchmark.read` opens it. What was
+              done before is read again, without a pass through the model, and compared by its digest.
     """
     chosen, asked = as_methods(methods, baseline=baseline), as_checks(checks)
     model = load(model) if isinstance(model, str) else model
@@ -82,12 +83,13 @@ def benchmark(
     coming = _samples(dataset)
     while samples := list(islice(coming, SIZE)):
         names = [_name(sample.input, first + row) for row, sample in enumerate(samples)]
+        rows = work.rows(samples, names, first)
         before = list(islice(known, len(samples)))
-        for record in before:
-            _same_input(record, names[record["number"] - first], journal)
+        for record, row in zip(before, rows, strict=False):  # known ones come first
+            _same_input(record, row.record, journal)
             found.add(record)
         if len(before) < len(samples):  # the whole chunk anew, so that it comes to the same bits
-            records = work.records(samples, names, first, succeeded=found.inputs > 0)[len(before) :]
+            records = work.records(rows, succeeded=found.inputs > 0)[len(before) :]
             if journal:
                 journal.append(records)
             for record in records:
@@ -176,39 +178,41 @@ class _Work:
     def labels(self) -> tuple[str, ...] | None:
         return tuple(self.model.labels) if self.model.labels else None
 
-    def records(
-        self, samples: Sequence[Sample], names: Sequence[str], first: int, *, succeeded: bool
-    ) -> list[dict[str, Any]]:
-        """One for each input, in their order: its readings by method and check, or why there are none."""
-        found: dict[int, dict[str, Any]] = {}
-        groups: dict[Any, list[_Row]] = {}  # what can be explained together
-        for at, (sample, name) in enumerate(zip(samples, names, strict=True)):
-            record = {"number": first + at, "input": name, "failed": None}
-            try:
-                row = self._row(sample, record)
-            except BadInput as error:
-                found[at] = _failed(record, error)
-            else:
-                groups.setdefault(row.kind, []).append(row)
-        for rows in groups.values():
-            for row, record in zip(rows, self._together(rows, succeeded=succeeded), strict=True):
-                found[row.record["number"] - first] = record
-                succeeded = succeeded or record["failed"] is None
-        return [found[at] for at in range(len(samples))]
+    def rows(self, samples: Sequence[Sample], names: Sequence[str], first: int) -> list["_Row | _Unread"]:
+        """The inputs as the network takes them; no pass is made."""
+        numbered = enumerate(zip(samples, names, strict=True), start=first)
+        return [self._row(sample, name, number) for number, (sample, name) in numbered]
 
-    def _row(self, sample: Sample, record: dict[str, Any]) -> "_Row":
-        tensor = gather(self.model, sample.input).tensor
+    def records(self, rows: Sequence["_Row | _Unread"], *, succeeded: bool) -> list[dict[str, Any]]:
+        """One for each input, in their order: its readings by method and check, or why there are none."""
+        found = {row.record["number"]: row.record for row in rows}
+        groups: dict[Any, list[_Row]] = {}  # what can be explained together
+        for row in rows:
+            if isinstance(row, _Row):
+                groups.setdefault(row.kind, []).append(row)
+        for group in groups.values():
+            for record in self._together(group, succeeded=succeeded):
+                found[record["number"]] = record
+                succeeded = succeeded or record["failed"] is None
+        return list(found.values())
+
+    def _row(self, sample: Sample, name: str, number: int) -> "_Row | _Unread":
+        record = {"number": number, "input": name, "sha256": None, "failed": None}
+        try:
+            tensor = gather(self.model, sample.input).tensor
+        except BadInput as error:
+            return _Unread(_failed(record, error))
         if len(tensor) != 1:
             raise InvalidArgument(
-                f"'{record['input']}' of the data set holds {len(tensor)} inputs; give them one by one."
+                f"'{name}' of the data set holds {len(tensor)} inputs; give them one by one."
             )
         mask = None if sample.mask is None else torch.as_tensor(np.asarray(sample.mask)) != 0
         if mask is not None and tuple(mask.shape) != places(tensor):
             raise InvalidArgument(
-                f"The mask of '{record['input']}' has shape {tuple(mask.shape)}; it must be that of the "
+                f"The mask of '{name}' has shape {tuple(mask.shape)}; it must be that of the "
                 f"network's input, {places(tensor)}."
             )
-        return _Row(record, tensor, self._target(sample.target), mask)
+        return _Row({**record, "sha256": digest(tensor[0])}, tensor, self._target(sample.target), mask)
 
     def _target(self, target: TargetLike) -> Target:
         asked = as_target(self.target if target is None else target, self.labels)
@@ -287,6 +291,12 @@ class _Row:
         return tuple(self.tensor.shape), self.tensor.dtype, asked
 
 
+class _Unread(NamedTuple):
+    """An input that cannot be read, and so has no more than a record."""
+
+    record: dict[str, Any]
+
+
 def _joined(targets: Sequence[Target]) -> Target:
     """One target from those of inputs of one kind: a class each, or all the same."""
     first = targets[0]
@@ -322,12 +332,20 @@ def _failed(record: dict[str, Any], error: Exception) -> dict[str, Any]:
     return {**record, "failed": str(error)}
 
 
-def _same_input(record: dict[str, Any], name: str, journal: Journal | None) -> None:
-    if record["input"] != name:
+def _same_input(known: dict[str, Any], now: dict[str, Any], journal: Journal | None) -> None:
+    """Refuse to go on with another input than was recorded: by its name, and by what the network sees."""
+    held = f"'{journal.folder if journal else ''}' holds another benchmark: its input {known['number']}"
+    if known["input"] != now["input"]:
+        raise InvalidArgument(f"{held} is '{known['input']}', not '{now['input']}'; give another folder.")
+    if known.get("sha256") != now["sha256"]:
         raise InvalidArgument(
-            f"'{journal.folder if journal else ''}' holds another benchmark: its input {record['number']} is "
-            f"'{record['input']}', not '{name}'; give another folder."
+            f"{held}, '{known['input']}', had {_digest_told(known.get('sha256'))}, and the one given has "
+            f"{_digest_told(now['sha256'])}; give another folder."
         )
+
+
+def _digest_told(sha256: str | None) -> str:
+    return f"the digest {sha256[:12]}…" if sha256 else "none, as it cannot be read"
 
 
 def _samples(dataset: Any) -> Iterator[Sample]:
