@@ -255,6 +255,12 @@ def test_broken_pictures_are_listed_and_left_out(model: uh.Model, tmp_path: Path
     assert again.as_dict() == found.as_dict()
 
 
+def test_no_table_where_nothing_was_read(model: uh.Model, tmp_path: Path) -> None:
+    none = tmp_path / "none"
+    told = f"No input was explained.\nLeft out: {none}: There is no file '{none}'."
+    assert run(model, none).table() == told
+
+
 class Fails(nn.Module):
     """NaN for one input."""
 

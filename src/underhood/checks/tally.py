@@ -185,6 +185,9 @@ class Benchmark:
 
     def table(self) -> str:
         """Mean figures with intervals, a line for each method and each control; then what is missing."""
+        left_out = [f"Left out: {name}: {reason}" for name, reason in self.failures.items()]
+        if not self.inputs:
+            return "\n".join(["No input was explained.", *left_out])
         checks = self.checks
         head = ["", *(check + ARROWS[self.about["checks"][check]["better"]] for check in checks)]
         rows = [[m, *(_told(self.cells.get((m, check))) for check in checks)] for m in self.methods]
@@ -201,8 +204,7 @@ class Benchmark:
             for (method, check), cell in self.cells.items()
             for reason, count in cell.undefined.items()
         ]
-        foot += [f"Left out: {name}: {reason}" for name, reason in self.failures.items()]
-        return "\n".join([*lines, "", *foot])
+        return "\n".join([*lines, "", *foot, *left_out])
 
     def _controls(self) -> dict[str, list[str]]:
         """Each control's mean figure over methods, check by check."""
