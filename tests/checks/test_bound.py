@@ -1,6 +1,7 @@
 """Explanations read from files: as they were, and with their model and inputs again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,17 @@ def test_every_method_is_rebuilt_from_its_record(again: Callable[..., Any]) -> N
         if getattr(made[explanation.method], "grouping", None) is None or isinstance(method.grouping, int):
             assert type(method) is type(made[explanation.method]), method
             assert method.parameters() == made[explanation.method].parameters()
+
+
+def test_a_method_of_unknown_name_is_noted_once(
+    again: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    for explanation in again(methods="saliency"):
+        assert isinstance(rebuilt(replace(explanation, method="saliencyx")), Recorded)
+        rebuilt(explanation)
+    assert caplog.messages == [
+        "Note: no method here is named 'saliencyx'; what needs the method again is undefined."
+    ]
 
 
 def test_a_bound_explanation_is_judged_as_it_was_before_it_was_saved(

@@ -1,8 +1,10 @@
 """Methods from their recorded parameters, so that what was read from a file can explain again."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from underhood.engine import Run
@@ -42,6 +44,8 @@ class Recorded(Method):
 
 def rebuilt(explanation: Explanation) -> Method:
     """The method that made the explanation, where its parameters are plain values; else a `Recorded` one."""
+    if explanation.method not in (kind.key for kind in METHODS):
+        _note_unknown(explanation.method)
     try:
         method = _built(explanation.method, explanation.parameters)
         if _as_lists(method.parameters()) == _as_lists(explanation.parameters):
@@ -53,6 +57,13 @@ def rebuilt(explanation: Explanation) -> Method:
         reason = str(error).rstrip(".")
     told = f"the record cannot make {explanation.card.name} again: {reason}"
     return Recorded(explanation.method, explanation.parameters, told, explanation.card)
+
+
+@cache  # once for each, however many explanations
+def _note_unknown(key: str) -> None:
+    logging.getLogger("underhood").warning(
+        "Note: no method here is named '%s'; what needs the method again is undefined.", key
+    )
 
 
 def _built(key: str, parameters: Mapping[str, Any]) -> Method:
