@@ -19,6 +19,7 @@ from underhood.checks import (
     Completeness,
     Comprehensiveness,
     Conservation,
+    Deletion,
     EffectiveComplexity,
     Entropy,
     FaithfulnessCorrelation,
@@ -263,6 +264,18 @@ def test_p_values_reject_at_five_percent_under_the_null() -> None:
         rejected += [r.p <= 0.05 for r in FaithfulnessCorrelation(count=8).read(anywhere) if r.p]
     assert len(rejected) == 1200
     assert 0.03 <= np.mean(rejected) <= 0.07
+
+
+def test_short_rows_are_told_by_all_their_moves_and_never_said_to_fail_for_want_of_them() -> None:
+    for columns, passed in ((12, True), (6, None)):
+        w = torch.arange(1.0, columns + 1) ** 2
+        x = torch.ones(1, columns)
+        for check in (FaithfulnessCorrelation(), Deletion("MoRF", grouping="elements")):
+            reading = check(explained(Linear(w), x, w * x))[0]
+            assert reading.p == pytest.approx(1 / (2 * columns))
+            assert reading.passed is passed
+            assert ("too few ways to move the map to tell" in reading.sentence) is (passed is None)
+            assert "does not follow" not in reading.sentence
 
 
 def test_bad_parameters_are_refused() -> None:

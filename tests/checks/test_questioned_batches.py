@@ -72,6 +72,20 @@ def test_shifts_keep_a_maps_values(pictures: torch.Tensor) -> None:
         torch.testing.assert_close(copy, move(maps))
 
 
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((1,), 1), ((2,), 1), ((4,), 7), ((12,), 23), ((20,), 39), ((21,), 39), ((1, 3), 5), ((3, 4), 39)],
+)
+def test_no_two_shifts_are_alike_and_none_is_the_map(shape: tuple[int, ...], count: int) -> None:
+    own = torch.arange(torch.Size(shape).numel()).reshape(1, *shape)
+    for seed in range(5):
+        copies = {tuple(copy.flatten().tolist()) for copy in shifts(own, seed=seed)}
+        assert len(copies) == len(shifts(own, seed=seed)) == count
+        assert tuple(own.flatten().tolist()) not in copies or own.numel() == 1
+        assert torch.equal(shifts(own, seed=seed), shifts(own, seed=seed))
+    assert len(shifts(own, 3)) == min(count, 3)
+
+
 def test_edges_of_a_step() -> None:
     picture = torch.zeros(1, 1, 4, 6)
     picture[..., 3:] = 1.0

@@ -1,12 +1,15 @@
 """Controls: what meaningless maps would score.
 
 A map shifted on a torus and mirrored keeps everything about a map but its place: its smoothness, its
-peaks, its share of negative values. Drawn uniformly from all shifts and mirrorings, which form a group, they
-give an exact test of "it does not matter where this map lies" (Hemerik & Goeman 2018).
+peaks, its share of negative values. All shifts and mirrorings form a group: it without the identity, or
+different elements drawn from that, gives an exact test of "it does not matter where this map lies" (Hemerik &
+Goeman 2018).
 """
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import product
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +18,13 @@ from torch import Tensor
 from underhood.inputs.random import CONTROLS, generator, normal
 
 COUNT = 39  # so that the smallest p-value is 1/40 = 0.025
+FEWEST = 19  # copies with which p can be 0.05
+
+Element = tuple[tuple[int, bool], ...]  # for each axis its offset, and whether it is mirrored
 
 
 def shifts(maps: Tensor, count: int = COUNT, seed: int = 0) -> Tensor:
-    """Copies (count, B, *places) of maps (B, *places), each moved on a torus and mirrored at random.
+    """Copies (count, B, *places) of maps (B, *places), each moved on a torus and mirrored, see `moves`.
 
     Every copy moves all maps of the batch alike, so that a batch equals its inputs one by one.
     """
@@ -28,15 +34,47 @@ def shifts(maps: Tensor, count: int = COUNT, seed: int = 0) -> Tensor:
 def moves(
     axes: int, shape: tuple[int, ...], count: int = COUNT, seed: int = 0
 ) -> list[Callable[[Tensor], Tensor]]:
-    """`count` movements of the last axes, of that shape, of any tensor: masks move as maps do."""
-    random = generator(seed, CONTROLS)
+    """`count` movements of the last axes, of that shape, of any tensor: masks move as maps do.
+
+    No two are alike and none leaves all where it is; where there are no more than `count` of them, all.
+    """
     dims = tuple(range(-axes, 0))
-    drawn: list[Callable[[Tensor], Tensor]] = []
-    for _ in range(count):
+    return [
+        partial(
+            _moved,
+            offsets=[offset for offset, _ in element],
+            mirrored=[dim for dim, (_, mirrored) in zip(dims, element, strict=True) if mirrored],
+            dims=dims,
+        )
+        for element in _elements(shape, count, seed)
+    ]
+
+
+def _elements(shape: tuple[int, ...], count: int, seed: int) -> list[Element]:
+    """`count` of the group's elements but the identity, which is the map itself and counted as such."""
+    stay = tuple((0, False) for _ in shape)
+    # An axis of one place has no mirror image, and that of one of two is its shift.
+    along = [list(product(range(n), (False, True) if n > 2 else (False,))) for n in shape]
+    others = prod(map(len, along)) - 1
+    if not others:
+        return [stay] * min(count, 1)  # a single place: its only copy does as well as the map
+    if others <= count:
+        return [element for element in product(*along) if element != stay]
+    random, drawn = generator(seed, CONTROLS), dict[Element, None]()
+    while len(drawn) < count:
         offsets = [int(n) for n in random.integers(0, shape)]
-        mirrored = [dim for dim in dims if random.random() < 0.5]
-        drawn.append(partial(_moved, offsets=offsets, mirrored=mirrored, dims=dims))
-    return drawn
+        mirrored = [random.random() < 0.5 and n > 2 for n in shape]
+        element = tuple(zip(offsets, mirrored, strict=True))
+        if element != stay:
+            drawn[element] = None
+    return list(drawn)
+
+
+def unclear(copies: int) -> str:
+    """What is said of a map that is ahead of that many moved copies, but not by enough."""
+    if copies < FEWEST:
+        return "too few ways to move the map to tell"
+    return "not clearly better than moved copies"
 
 
 def _moved(tensor: Tensor, offsets: list[int], mirrored: list[int], dims: tuple[int, ...]) -> Tensor:

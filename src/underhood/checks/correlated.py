@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from underhood.checks.batch import Batch
-from underhood.checks.controls import controls
+from underhood.checks.controls import controls, unclear
 from underhood.checks.intervals import Against, against
 from underhood.checks.probes import Probes, moved_sums, pooled
 from underhood.checks.reading import Reading, undefined
@@ -66,7 +66,7 @@ def correlated(
             p=stands.p,
             skill=stands.skill,
             passed=stands.passed,
-            sentence=sentence(value, stands),
+            sentence=sentence(value, stands, len(shifted)),
             calls=found.calls,
             details={**named, "groups": found.groups.count, "subsets": len(found.hidden),
                      "shifted_mean": stands.mean, **told[row]},
@@ -75,10 +75,13 @@ def correlated(
     return [reading(row) for row in range(len(batch))]
 
 
-def sentence(value: float, stands: Against) -> str:
-    told = "follows" if stands.passed else "does not follow"
+def sentence(value: float, stands: Against, copies: int) -> str:
     beside = "" if stands.p is None else f"; its shifted copies reach {stands.mean:.2f}, p = {stands.p:.3f}"
-    return f"The score {told} the map when parts are hidden (correlation {value:.2f}{beside})."
+    figures = f"correlation {value:.2f}{beside}"
+    if stands.passed is None:
+        return f"When parts are hidden the score goes with the map ({figures}): {unclear(copies)}."
+    told = "follows" if stands.passed else "does not follow"
+    return f"The score {told} the map when parts are hidden ({figures})."
 
 
 def check_choice(what: str, value: str | None, choices: Sequence[str | None]) -> None:

@@ -32,6 +32,7 @@ from underhood.models.target import Difference, Each, PerInput
 
 NO_CLASSES = "the model has a single output and no classes, so that there is no probability"
 MATTERS = 0.5**0.5  # |e| of a score as far from those of empty inputs as they are from each other
+SMALL = 0.1  # |d| as a share of |S(x)|, up to which the score is much the same
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Decision(Check):
             "difference": difference,
             "empty": [list(pair) for pair in zip(names, empty.tolist(), strict=True)],
         }
-        about = "" if effect is None or abs(effect) > MATTERS else " It says much the same of an empty input."
+        about = "" if effect is None or abs(effect) > MATTERS else f" {_of_no_input(score, difference)}."
         if not explanation.prediction.has_classes:
             return undefined(NO_CLASSES, calls=calls, **details)
         prediction, (of, rival, p, other) = explanation.prediction, _asked(explanation)
@@ -102,7 +103,8 @@ class Decision(Check):
 
     def _said(self, margin: float) -> str:
         if abs(margin) < self.least:
-            return "The model is hardly decided"
+            rather = ", and rather for another class" if margin < 0 else ""
+            return f"The model is hardly decided{rather}"
         return "The model is decided" if margin > 0 else "The class asked about is not the one predicted"
 
 
@@ -147,6 +149,13 @@ def _effect(score: float, empty: Tensor) -> tuple[float | None, float | None]:
     d, s = score - float(empty.mean()), float(empty.std()) if len(empty) > 1 else 0.0
     size = (d * d + s * s) ** 0.5
     return (d / size if size > 1e-9 * max(abs(score), 1e-9) else 0.0), d
+
+
+def _of_no_input(score: float, difference: float | None) -> str:
+    """Why the input is not known to matter: nothing changes, or other inputs change as much."""
+    if difference is not None and abs(difference) > SMALL * abs(score):
+        return "Empty inputs differ too much among themselves to tell whether the input matters"
+    return "It says much the same of an empty input"
 
 
 def _of_empty(batch: Batch) -> tuple[list[str], Tensor]:

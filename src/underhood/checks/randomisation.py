@@ -125,6 +125,10 @@ class Randomisation(Check):
         found.fresh = [Likeness(a, self.measures).to(b) for a, b in pairs]
         return [self._reading(batch, own, row, found) for row in range(len(batch))]
 
+    def _failing(self, found: "_Found", name: str, row: int, up_to_sign: bool) -> float | None:
+        """The likeness with all parts random, where that alone keeps the map from passing."""
+        pass
+
     def _maps(self, batch: Batch, model: Model, log: Log) -> Tensor:
         return maps_of(batch, model, self.noise, self.copies, log)
 
@@ -162,7 +166,7 @@ class Randomisation(Check):
             error=error,
             controls={"edges": edges_stay(x, self.sign), "fresh": fresh.mean if fresh else None},
             passed=passed,
-            sentence=_sentence(value, passed),
+            sentence=_sentence(value, self._failing(found, name, row, up_to_sign)),
             calls=calls,
             details={**details, "like_edges": _like_edges(heatmap, x)},
         )

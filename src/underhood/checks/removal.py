@@ -15,7 +15,7 @@ from torch import Tensor
 
 from underhood.checks.batch import Batch, Rows
 from underhood.checks.card import Direction
-from underhood.checks.controls import COUNT, controls
+from underhood.checks.controls import COUNT, controls, unclear
 from underhood.checks.correlated import NO_PLACES, NOT_FINITE, Kind, on_places
 from underhood.checks.intervals import Against, against
 from underhood.checks.probes import grouped, moved_sums, pooled
@@ -262,12 +262,12 @@ def _sentence(protocol: Protocol, value: float, shifted: list[float], stands: Ag
     ties = f" {tied:.0%} of its parts are tied, and were taken in random order." if tied > 0.05 else ""
     if stands.p is None:
         return f"{first} gives a figure of {value:.3g}; no shifted copies were tried.{ties}"
-    effect = "matters to the score" if stands.passed else "matters to the score no more than by chance"
     as_good = sum(s >= value if protocol.better == "higher" else s <= value for s in shifted)
-    return (
-        f"{first} {effect} (figure {value:.3g}; {as_good} of {len(shifted)} shifted copies of the map do as "
-        f"well, p = {stands.p:.3f}).{ties}"
-    )
+    beside = f"{as_good} of {len(shifted)} shifted copies of the map do as well, p = {stands.p:.3f}"
+    if stands.passed is None:
+        return f"{first} gives a figure of {value:.3g} ({beside}): {unclear(len(shifted))}.{ties}"
+    effect = "matters to the score" if stands.passed else "matters to the score no more than by chance"
+    return f"{first} {effect} (figure {value:.3g}; {beside}).{ties}"
 
 
 def even_counts(parts: int, steps: int | None) -> list[int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
-from underhood.checks.controls import COUNT, controls, moves
+from underhood.checks.controls import COUNT, controls, moves, unclear
 from underhood.checks.correlated import NO_PLACES, Kind, on_places, unreadable
 from underhood.checks.deletion import UNUSUAL
 from underhood.checks.intervals import against
@@ -118,14 +118,18 @@ class TopShare(Check):
 
     def _sentence(self, value: float, shifted: list[float], p: float | None, passed: bool | None) -> str:
         hidden = f"Hiding the {self.share:.0%} of the input where the map is highest"
-        found = f"{hidden} costs {value:.3g} of the score"
+        size = f"{abs(value):.3g}"
+        found = (
+            f"{hidden} leaves the score as it is" if float(size) == 0
+            else f"{hidden} {'lowers' if value > 0 else 'raises'} the score by {size}"
+        )  # fmt: skip
         if p is None:
             return f"{found}; it was not hidden elsewhere."
         as_much = sum(s >= value for s in shifted)
-        more = "more than" if passed else "not clearly more than"
+        told = {True: "more than elsewhere", None: unclear(len(shifted)), False: "no better than elsewhere"}
         return (
-            f"{found}, {more} hiding as much elsewhere: that costs as much in {as_much} of {len(shifted)} "
-            f"places (p = {p:.3f})."
+            f"{found}: {told[passed]}. Hiding as much in {len(shifted)} other places lowers it as much or "
+            f"more in {as_much} of them."
         )
 
 
