@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import underhood as uh
 from underhood.checks import Decision, batches
-from underhood.checks.decision import _effect
+from underhood.checks.decision import MATTERS, _effect, _of_no_input
 from underhood.errors import InvalidArgument
 from underhood.methods import Given
 
@@ -55,6 +55,27 @@ def test_a_score_that_needs_no_input_is_told() -> None:
     assert seeing.details["effect"] > 0.9
     assert seeing.passed
     assert [name for name, _ in seeing.details["empty"]] == ["zeros", "blur", "noise", "noise"]
+
+
+def test_a_score_like_those_of_very_different_empty_inputs_is_told_as_not_known() -> None:
+    assert _of_no_input(20.3, torch.tensor([2.5, 11.0, 30.0])).startswith(
+        "Empty inputs differ too much among themselves"
+    )
+    assert _of_no_input(20.3, torch.tensor([20.0, 21.0])).startswith("It says much the same")
+    assert _of_no_input(0.0, torch.zeros(3)).startswith("It says much the same")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    net[1].weight.data = torch.tensor([[40.0, -40.0, 40.0, -40.0], [0.0] * 4])
+    unclear = read(net, torch.tensor([[1.0, 0.5, 0.0, 0.4]]))
+    assert abs(unclear.details["effect"]) < MATTERS
+    assert "Empty inputs differ too much" in unclear.sentence
+
+
+def test_hardly_decided_for_another_class_is_told() -> None:
+    reading = read(Says(0.0, 0.2), PICTURE, 0)
+    assert reading.passed is False
+    assert reading.sentence.startswith(
+        "The model is hardly decided, and rather for another class (class 0 45%"
+    )
 
 
 def test_the_effect_of_known_scores() -> None:

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 import underhood as uh
 from underhood.checks import batches
 from underhood.checks.controls import edges
-from underhood.checks.randomisation import EfficientRandomisation, Randomisation, histogram_entropy
+from underhood.checks.randomisation import (
+    EfficientRandomisation,
+    Randomisation,
+    Stage,
+    _Mean,
+    histogram_entropy,
+)
 from underhood.checks.weights import Redrawn, parts
 from underhood.demo.dermoscopy import draw
 from underhood.engine import Engine
@@ -178,6 +184,19 @@ def test_layers_that_do_not_matter_do_not_change_the_map(pictures: Tensor) -> No
         assert lower["spearman"] == lower["ssim"] == lower["hog"] == 1.0
         assert abs(upper["spearman"]) < 0.9
         assert reading.value == pytest.approx((abs(upper["spearman"]) + 1) / 2)
+
+
+def test_the_sentence_names_the_figure_that_fails(pictures: Tensor) -> None:
+    found = uh.explain(built(TwoWays), pictures[:1], 0, methods=uh.Saliency("signed"))
+    reading = Randomisation(order="independent", draws=1, limit=0.98)(found)[0]
+    assert (reading.passed, reading.value < 0.98) == (False, True)
+    assert (
+        "With the weights of lower made random the likeness to this map is 1.00 (1 is the same; "
+        in reading.sentence
+    )
+    check, counted = Randomisation(), [Stage("upper", (), True), Stage("lower", (), True)]
+    said = check._not_the_value(0.51, counted, [_Mean(0.51, None), _Mean(0.63, None)])
+    assert said.startswith("With all of the model's weights made random the likeness to this map is 0.63 (")
 
 
 def test_a_map_that_only_turns_its_sign_is_the_same(pictures: Tensor) -> None:

@@ -32,7 +32,7 @@ from underhood.models.target import Difference, Each, PerInput
 
 NO_CLASSES = "the model has a single output and no classes, so that there is no probability"
 MATTERS = 0.5**0.5  # |e| of a score as far from those of empty inputs as they are from each other
-SMALL = 0.1  # |d| as a share of |S(x)|, up to which the score is much the same
+SMALL = 0.1  # |S(x) - S(a)| as a share of |S(x)|, up to which it is much the same
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Decision(Check):
             "difference": difference,
             "empty": [list(pair) for pair in zip(names, empty.tolist(), strict=True)],
         }
-        about = "" if effect is None or abs(effect) > MATTERS else f" {_of_no_input(score, difference)}."
+        about = "" if effect is None or abs(effect) > MATTERS else f" {_of_no_input(score, empty)}."
         if not explanation.prediction.has_classes:
             return undefined(NO_CLASSES, calls=calls, **details)
         prediction, (of, rival, p, other) = explanation.prediction, _asked(explanation)
@@ -151,9 +151,9 @@ def _effect(score: float, empty: Tensor) -> tuple[float | None, float | None]:
     return (d / size if size > 1e-9 * max(abs(score), 1e-9) else 0.0), d
 
 
-def _of_no_input(score: float, difference: float | None) -> str:
-    """Why the input is not known to matter: nothing changes, or other inputs change as much."""
-    if difference is not None and abs(difference) > SMALL * abs(score):
+def _of_no_input(score: float, empty: Tensor) -> str:
+    """Why the input is not known to matter: nothing changes, or empty inputs change the score as much."""
+    if float((empty - score).abs().amax()) > SMALL * abs(score):
         return "Empty inputs differ too much among themselves to tell whether the input matters"
     return "It says much the same of an empty input"
 

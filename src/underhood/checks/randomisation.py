@@ -38,6 +38,7 @@ from underhood.models import Model
 
 FLAT = "the map is the same everywhere"
 NOT_FINITE = "the map holds NaN or infinite values"
+SHOWS_INPUT = "it shows the input more than what the model has learned."
 NO_OTHER = "with random weights the map is the same everywhere or not finite"
 
 
@@ -125,10 +126,6 @@ class Randomisation(Check):
         found.fresh = [Likeness(a, self.measures).to(b) for a, b in pairs]
         return [self._reading(batch, own, row, found) for row in range(len(batch))]
 
-    def _failing(self, found: "_Found", name: str, row: int, up_to_sign: bool) -> float | None:
-        """The likeness with all parts random, where that alone keeps the map from passing."""
-        pass
-
     def _maps(self, batch: Batch, model: Model, log: Log) -> Tensor:
         return maps_of(batch, model, self.noise, self.copies, log)
 
@@ -150,7 +147,8 @@ class Randomisation(Check):
         if problem := unusable(heatmap):
             return undefined(problem, calls=calls)
         name, up_to_sign = named(self.measure, self.sign), self.sign == "signed" and bool((heatmap < 0).any())
-        likeness = [found.likeness(stage, name, row, up_to_sign) for stage in found.at if stage.counted]
+        counted = [stage for stage in found.at if stage.counted]
+        likeness = [found.likeness(stage, name, row, up_to_sign) for stage in counted]
         details = found.details(row, name) | {
             "order": self.order,
             "drawn": self.how,
@@ -166,9 +164,25 @@ class Randomisation(Check):
             error=error,
             controls={"edges": edges_stay(x, self.sign), "fresh": fresh.mean if fresh else None},
             passed=passed,
-            sentence=_sentence(value, self._failing(found, name, row, up_to_sign)),
+            sentence=_sentence(value, passed)
+            if passed or value > self.limit
+            else self._not_the_value(value, counted, likeness),
             calls=calls,
             details={**details, "like_edges": _like_edges(heatmap, x)},
+        )
+
+    def _not_the_value(
+        self, value: float, counted: Sequence[Stage], likeness: Sequence["_Mean | None"]
+    ) -> str:
+        """Said where the value passes, but the likeness at another stage does not."""
+        most, label = max((v.mean, stage.label) for v, stage in zip(likeness, counted, strict=True) if v)
+        if self.order == "cascading":
+            which, other = "all of the model's weights", "with those of the upper half of its layers"
+        else:
+            which, other = f"the weights of {label}", "on average over parts"
+        return (
+            f"With {which} made random the likeness to this map is {most:.2f} (1 is the same; {value:.2f} "
+            f"{other}): {SHOWS_INPUT}"
         )
 
 
@@ -371,7 +385,7 @@ def _sentence(value: float, passed: bool) -> str:
     said = f"With the model's weights made random the likeness to this map is {value:.2f} (1 is the same)"
     if passed:
         return f"{said}: it depends on what the model has learned."
-    return f"{said}: it shows the input more than what the model has learned."
+    return f"{said}: {SHOWS_INPUT}"
 
 
 RANDOMISATION = CheckCard(
