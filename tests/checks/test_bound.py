@@ -158,6 +158,14 @@ def test_another_model_or_input_is_refused_with_its_digest(
         bound(read, model, X[:1])
 
 
+def test_an_edited_score_is_refused(model: uh.Model, again: Callable[..., Any]) -> None:
+    read = list(again(target=1, methods=["saliency", "gradcam"]))
+    edited = replace(read[-1], score=9.9)
+    with pytest.raises(BadInput, match=r"'input 1' by gradcam has the score 9.9 for b, and the model gives"):
+        bound([*read[:-1], edited], model, X)
+    bound([*read[:-1], replace(read[-1], score=read[-1].score * 1.0005)], model, X)
+
+
 BROKEN = {
     "cut off": ('[{"values": {"sha', "was cut off before its end"),
     "cut between": ('[{"a": 1},\n', "was cut off before its end"),

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import isclose
 from typing import Any
 
 from torch import Tensor
 
+from underhood.checks.batch import batches
 from underhood.engine import Settings
 from underhood.errors import BadInput, BadModel, InvalidArgument
 from underhood.inputs import gather
@@ -15,6 +17,8 @@ from underhood.methods.explanation import Origin
 from underhood.methods.rebuild import rebuilt
 from underhood.models import Model, load
 from underhood.models.settled import from_plain
+
+TOLERANCE = 1e-3  # relative, of a score that was made on another device
 
 
 def bound(
@@ -26,14 +30,17 @@ def bound(
     inputs:   those that were explained, in any order: they are known by their digests.
     settings: keywords of `underhood.engine.Settings`; the seed is the record's.
 
-    Raises BadModel or BadInput where a digest differs. The maps stay as they are; a method whose parameters
-    the file cannot hold is not asked again, and what would need it is undefined.
+    Raises BadModel or BadInput where a digest differs, and BadInput where the model gives another score. The
+    maps stay as they are; a method whose parameters the file cannot hold is not asked again, and what would
+    need it is undefined.
     """
     given = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     model = load(model) if isinstance(model, str) else model
     gathered = gather(model, inputs)
     known = {digest(row): (name, row) for name, row in zip(gathered.names, gathered.tensor, strict=True)}
-    return Explanations([_bound(item, model, known, settings) for item in given])
+    found = Explanations([_bound(item, model, known, settings) for item in given])
+    _refuse_another_score(found)
+    return found
 
 
 def _bound(
@@ -72,6 +79,17 @@ def _refuse_another(item: Explanation, model: Model, known: Mapping[str, tuple[s
             f"{_short(item.subject.digest)}, and those given have others ({found}); give the same file, and "
             "the same preprocessing."
         )
+
+
+def _refuse_another_score(found: Explanations) -> None:
+    """Refuse a record whose score is not that of its model, input and target: one pass for each input."""
+    for batch in batches(found):
+        for item, score in zip(batch.explanations, batch.run.score.tolist(), strict=True):
+            if not isclose(item.score, score, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 10):
+                raise BadInput(
+                    f"The record of '{item.subject.name}' by {item.method} has the score {item.score:.6g} "
+                    f"for {item.target}, and the model gives {score:.6g}; explain it anew."
+                )
 
 
 def _short(sha256: str) -> str:
