@@ -235,3 +235,25 @@ def test_every_level_asks_the_questions_that_are_needed() -> None:
     for suite in LEVELS.values():
         asked = {step.check.card.question for step in suite.steps}
         assert {"controls", "certainty", "model", "class", "completeness", "support"} <= asked
+
+
+# -- what is no explanation, and other mistakes -------------------------------------------------------
+
+
+def test_mistakes_are_told_in_one_sentence() -> None:
+    [found] = uh.explain(with_preprocess(small_net()), PICTURES[:1], 0, methods="saliency")
+    mask = torch.ones(8, 8)
+    for call, says in {
+        (lambda: uh.check("x.json")): "Only explanations can be checked, .* not 'x.json'",
+        (lambda: uh.check(None)): "Only explanations can be checked, .* not None",
+        (lambda: uh.check([found, 3])): "Only explanations can be checked, .* not 3",
+        (lambda: uh.check([])): "There is no explanation to check",
+        (lambda: planned(found, 0)): "at least one method, not of 0",
+        (lambda: planned(None)): "Only explanations can be checked",
+        (lambda: uh.checks.PointingGame(None)): "A mask is a tensor",
+        (lambda: uh.checks.RelevanceMass(mask * torch.nan)): "The mask holds NaN",
+        (lambda: uh.checks.DataRandomisation(None)): "needs the model trained on shuffled labels",
+        (lambda: uh.checks.ConfirmedShare(ridge=-1)): "ridge is a number above 0, not -1",
+    }.items():
+        with pytest.raises(InvalidArgument, match=says):
+            call()

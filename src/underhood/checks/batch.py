@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -117,6 +118,8 @@ def together(
 ) -> Iterator[list[list[Explanation]]]:
     """What can be questioned together: up to `size` inputs, each with its explanations."""
     given = [explanations] if isinstance(explanations, Explanation) else explanations
+    if isinstance(given, str | Path) or not isinstance(given, Iterable):
+        raise _no_explanation(given)
     held: list[list[Explanation]] = []
     for _, group in groupby(given, key=_question):
         found = list(group)
@@ -128,7 +131,16 @@ def together(
         yield held
 
 
+def _no_explanation(given: object) -> InvalidArgument:
+    return InvalidArgument(
+        f"Only explanations can be checked, as underhood.explain gives them, not {given!r:.60}; of a file: "
+        "underhood check FILE --model …."
+    )
+
+
 def _question(explanation: Explanation) -> tuple[Any, ...]:
+    if not isinstance(explanation, Explanation):
+        raise _no_explanation(explanation)
     return explanation.subject.name, explanation.subject.digest, explanation.target
 
 
@@ -168,6 +180,8 @@ def _stacked_maps(items: Sequence[Explanation]) -> Tensor:
 
 
 def origin_of(explanation: Explanation) -> Origin:
+    if not isinstance(explanation, Explanation):
+        raise _no_explanation(explanation)
     if explanation.origin is None:
         raise InvalidArgument(
             "This explanation was read from a file and does not hold its model and input; "

@@ -13,6 +13,7 @@ the verdict that deletion and sufficiency see.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from underhood.checks.intervals import against
 from underhood.checks.probes import Probes, moved_sums, pooled, probes
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.similarity import figure
+from underhood.errors import InvalidArgument
 from underhood.inputs.baseline import BaselineLike
 from underhood.inputs.random import BOOTSTRAP, generator
 
@@ -49,6 +51,10 @@ class ConfirmedShare(Check):
     ridge: float = 1.0
 
     key = "confirmed_share"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ridge < inf:
+            raise InvalidArgument(f"The ridge is a number above 0, not {self.ridge}.")
 
     @property
     def card(self) -> CheckCard:

@@ -43,6 +43,11 @@ class DataRandomisation(Check):
     key = "data_randomisation"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shuffled, Model):
+            raise InvalidArgument(
+                "DataRandomisation needs the model trained on shuffled labels, as an underhood.Model, not "
+                f"{self.shuffled!r:.60}."
+            )
         if self.sign not in SIGNS:
             raise InvalidArgument(f"sign is signed or abs, not {self.sign!r}.")
         if self.measure not in self.measures or not set(self.measures) <= set(MEASURES):

@@ -23,7 +23,7 @@ from underhood.checks.check import Check
 from underhood.checks.controls import COUNT, controls, moves
 from underhood.checks.correlated import NO_PLACES, check_choice, on_places, unreadable
 from underhood.checks.intervals import Against, against
-from underhood.checks.masks import inside, intersection_over_union, masks_of, widened
+from underhood.checks.masks import check_mask, inside, intersection_over_union, masks_of, widened
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.similarity import figure, seats
 from underhood.errors import InvalidArgument
@@ -54,6 +54,7 @@ class PointingGame(Check):
     key = "pointing_game"
 
     def __post_init__(self) -> None:
+        check_mask(self.mask)
         if self.tolerance < 0:
             raise InvalidArgument(f"The tolerance is a number of places from 0 on, not {self.tolerance}.")
         check_choice("kind of map", self.kind, KINDS)
@@ -82,6 +83,7 @@ class RelevanceMass(Check):
     key = "relevance_mass"
 
     def __post_init__(self) -> None:
+        check_mask(self.mask)
         check_choice("kind of map", self.kind, KINDS)
 
     @property
@@ -103,6 +105,7 @@ class RelevanceRank(Check):
     key = "relevance_rank"
 
     def __post_init__(self) -> None:
+        check_mask(self.mask)
         check_choice("kind of map", self.kind, KINDS)
 
     @property
@@ -134,6 +137,7 @@ class IoU(Check):
     key = "iou"
 
     def __post_init__(self) -> None:
+        check_mask(self.mask)
         if not 0 < self.threshold < 1:
             raise InvalidArgument(f"The threshold is a share between 0 and 1, not {self.threshold}.")
         check_choice("kind of map", self.kind, KINDS)

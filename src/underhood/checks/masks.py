@@ -32,6 +32,14 @@ def masks_of(batch: Batch, mask: Tensor) -> Tensor:
     return mask[batch.first : last] != 0
 
 
+def check_mask(mask: Tensor) -> None:
+    """Refuse, before anything runs, what is no mask."""
+    if not isinstance(mask, Tensor):
+        raise InvalidArgument(f"A mask is a tensor, 0 where the cause is not, not {mask!r:.60}.")
+    if mask.isnan().any():
+        raise InvalidArgument("The mask holds NaN; give it 0 where the cause is not, and 1 where it is.")
+
+
 def widened(masks: Tensor, radius: float) -> Tensor:
     """Masks (B, *places) and all places within `radius` of them."""
     flat = masks.reshape(len(masks), -1, masks.shape[-1]).float()  # (B, H, W); a row is one high

@@ -113,7 +113,10 @@ def check(explanations: Explanation | Iterable[Explanation], level: Level = "sta
     level: "quick" (at most 60 forward passes for a method and an image, beside the explanation), "standard"
     or "full"; `planned` tells the cost beforehand.
     """
-    return Verdicts(checked(explanations, level))
+    verdicts = list(checked(explanations, level))
+    if not verdicts:
+        raise InvalidArgument("There is no explanation to check.")
+    return Verdicts(verdicts)
 
 
 def checked(
@@ -168,6 +171,8 @@ def planned(explanation: Explanation, methods: int = 1, level: str = "standard")
     A backward pass counts 2. An upper bound, where the method takes as many passes for one input as for
     another: what is undefined costs less, and so does what several checks share.
     """
+    if methods < 1:
+        raise InvalidArgument(f"An explanation is one of at least one method, not of {methods}.")
     suite, spent = suite_of(level), 0.0
     for step in suite.steps:
         cost = step.cost(parts_of(explanation), methods, cost_of(explanation, methods))
