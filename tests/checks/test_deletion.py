@@ -302,6 +302,19 @@ def test_bad_parameters_are_refused() -> None:
             make()
 
 
+def test_the_sentence_of_hidden_top_places_has_no_bare_signs() -> None:
+    w = drawn(1, 10, 10)
+    model, x = uh.Model(Linear(w).eval()), torch.ones(1, 1, 10, 10)
+    found = [uh.explain(model, x, 0, methods=Given(sign * w)) for sign in (1, -1)]
+    right, wrong = (TopShare()(one)[0].sentence for one in found)
+    assert "lowers the score by" in right
+    assert "more than elsewhere" in right
+    assert "raises the score by" in wrong
+    assert "no better than elsewhere" in wrong
+    assert "as low or lower in 39 of 39 places" in wrong
+    assert not any("-" in said or "p =" in said for said in (right, wrong))
+
+
 # -- chance ------------------------------------------------------------------------------------------
 
 

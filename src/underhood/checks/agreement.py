@@ -179,10 +179,9 @@ def _over_families(values: dict[str, Tensor], pairs: dict[str, Pair]) -> Tensor:
 
 def _sentence(value: float, names: list[str], stands: Against) -> str:
     listed = ", ".join(names)
-    beside = "" if stands.mean is None else f"; moved copies of this map come to {stands.mean:.2f}"
-    return (
-        f"The likeness to what other kinds of methods mark ({listed}) is {value:.2f} (1 is the same{beside})."
-    )
+    beside = "" if stands.mean is None else f"; moved copies of this map come to {stands.mean:z.2f}"
+    figures = f"{value:z.2f} (1 is the same{beside})"
+    return f"The likeness to what other kinds of methods mark ({listed}) is {figures}."
 
 
 CARD = CheckCard(

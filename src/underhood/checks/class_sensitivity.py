@@ -150,7 +150,7 @@ def _maps(batch: Batch, asked: Sequence[PerInput | None], classes: Tensor) -> Te
 
 
 def _sentence(value: float, passed: bool | None) -> str:
-    said = f"The likeness to the map for another class is {value:.2f} (1 is the same)"
+    said = f"The likeness to the map for another class is {value:z.2f} (1 is the same)"
     if passed is None:
         return f"{said}; with two classes, magnitudes cannot tell which of the two they speak for."
     if passed:

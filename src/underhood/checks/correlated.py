@@ -76,8 +76,8 @@ def correlated(
 
 
 def sentence(value: float, stands: Against, copies: int) -> str:
-    beside = "" if stands.p is None else f"; its shifted copies reach {stands.mean:.2f}, p = {stands.p:.3f}"
-    figures = f"correlation {value:.2f}{beside}"
+    beside = "" if stands.p is None else f"; its shifted copies reach {stands.mean:z.2f}, p = {stands.p:.3f}"
+    figures = f"correlation {value:z.2f}{beside}"
     if stands.passed is None:
         return f"When parts are hidden the score goes with the map ({figures}): {unclear(copies)}."
     told = "follows" if stands.passed else "does not follow"

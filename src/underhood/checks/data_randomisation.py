@@ -94,7 +94,7 @@ class DataRandomisation(Check):
             value,
             controls={"edges": edges_stay(batch.run.inputs[row], self.sign)},
             passed=passed,
-            sentence=f"The map is {value:.2f} like that of a model trained on shuffled labels (1 would be "
+            sentence=f"The map is {value:z.2f} like that of a model trained on shuffled labels (1 would be "
             f"the same): it {'depends' if passed else 'hardly depends'} on what the labels teach.",
             calls=calls,
             details={"figures": figures, "up_to_sign": both_signs},

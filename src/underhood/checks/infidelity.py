@@ -216,7 +216,7 @@ def _sentence(left: float, stands: Against, *, opposite: bool) -> str:
     if opposite:
         return "The score does the opposite of what the map promises."
     p = "" if stands.p is None else f" (against its shifted copies p = {stands.p:.3f})"
-    return f"{1 - left:.0%} of what the perturbations do to the score is as the map promises{p}."
+    return f"{1 - left:z.0%} of what the perturbations do to the score is as the map promises{p}."
 
 
 CARD = CheckCard(

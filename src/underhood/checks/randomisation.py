@@ -181,7 +181,7 @@ class Randomisation(Check):
         else:
             which, other = f"the weights of {label}", "on average over parts"
         return (
-            f"With {which} made random the likeness to this map is {most:.2f} (1 is the same; {value:.2f} "
+            f"With {which} made random the likeness to this map is {most:z.2f} (1 is the same; {value:z.2f} "
             f"{other}): {SHOWS_INPUT}"
         )
 
@@ -382,7 +382,7 @@ def _like_edges(heatmap: Tensor, x: Tensor) -> float | None:
 
 
 def _sentence(value: float, passed: bool) -> str:
-    said = f"With the model's weights made random the likeness to this map is {value:.2f} (1 is the same)"
+    said = f"With the model's weights made random the likeness to this map is {value:z.2f} (1 is the same)"
     if passed:
         return f"{said}: it depends on what the model has learned."
     return f"{said}: {SHOWS_INPUT}"

@@ -88,7 +88,7 @@ def agreement(
         return undefined("every map it is compared with is the same everywhere", calls=calls, **details)
     value, shifted = float(defined.mean()), sum(others) / len(others)
     p, better = p_value(value, others, "higher"), skill(value, shifted, 1.0)
-    likeness = f"likeness {value:.2f}, 1 is the same; moved copies come to {shifted:.2f}"
+    likeness = f"likeness {value:z.2f}, 1 is the same; moved copies come to {shifted:z.2f}"
     return Reading(
         value,
         error=standard_error(defined),

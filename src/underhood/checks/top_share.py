@@ -128,8 +128,8 @@ class TopShare(Check):
         as_much = sum(s >= value for s in shifted)
         told = {True: "more than elsewhere", None: unclear(len(shifted)), False: "no better than elsewhere"}
         return (
-            f"{found}: {told[passed]}. Hiding as much in {len(shifted)} other places lowers it as much or "
-            f"more in {as_much} of them."
+            f"{found}: {told[passed]}. Hiding as much elsewhere leaves it as low or lower in {as_much} of "
+            f"{len(shifted)} places."
         )
 
 
