@@ -27,6 +27,7 @@ MARKS = {
     "captum": ("#E69F00", "s"),
     "pytorch-grad-cam": ("#009E73", "^"),
     "zennit": ("#D55E00", "D"),
+    "quantus": ("#CC79A7", "X"),
     "lime": ("#CC79A7", "v"),
     "shap": ("#000000", "X"),
 }
@@ -88,7 +89,7 @@ def panel(axis: Any, title: str, limit: float, rows: Sequence[Row]) -> None:
         range(len(rows)), [f"{row.network}, {row.case}" if row.case else row.network for row in rows]
     )
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_title(title, fontsize=10)
+    axis.set_title(title, fontsize=9)
     axis.grid(axis="x", alpha=0.25)
     axis.tick_params(labelsize=8.5)
 

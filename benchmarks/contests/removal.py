@@ -36,7 +36,7 @@ def deletion(scene: Scene) -> Match:
         return {"difference of the curves": f"{abs(ours - np.array(theirs())[:, 2::3]).max():.0e}"}
 
     return Match(
-        {**_ours(scene, check, x), "Quantus": theirs},
+        {**_ours(scene, check, x), "quantus": theirs},
         partial(floor, scene.module, x[:1], STEPS * INPUTS, forward),
         STEPS * INPUTS,
         inputs=INPUTS,
