@@ -89,7 +89,7 @@ def _explained(asked: Sequence[Asked]) -> Iterator[Explanation]:
                 settings=Settings(progress=report),
             )
             for done in found:
-                judged = list(with_verdicts(done, "quick", report)) if one.checked else list(done)
+                judged = list(with_verdicts(done, "standard", report)) if one.checked else list(done)
                 _print_explained(judged)
                 yield from judged
 
