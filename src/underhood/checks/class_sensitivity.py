@@ -21,7 +21,7 @@ from underhood.checks.batch import Batch, Rows, stacked
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.likeness import MEASURES, SIGNS, Figures, Likeness, Measure, Sign, named
-from underhood.checks.randomisation import edges_stay, passes, unusable
+from underhood.checks.randomisation import edges_stay, unusable
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.similarity import figure
 from underhood.errors import InvalidArgument, Unfit
@@ -72,14 +72,14 @@ class ClassSensitivity(Check):
     def read(self, batch: Batch) -> Sequence[Reading]:
         if batch.run.outputs.shape[1] < 2:
             return [undefined(ONE_OUTPUT)] * len(batch)
-        before, likeness = passes(batch.run.engine.log), Likeness(batch.maps, self.measures)
+        before, likeness = batch.run.engine.log.calls, Likeness(batch.maps, self.measures)
         asked = [_single(batch.run.target, row) for row in range(len(batch))]
         try:
             others = self._others(asked, batch)
             found = [likeness.to(_maps(batch, asked, classes)) for classes in others]
         except Unfit as error:
             return [undefined(str(error))] * len(batch)
-        calls = (passes(batch.run.engine.log) - before) / len(batch)
+        calls = (batch.run.engine.log.calls - before) / len(batch)
         return [
             undefined(NO_CLASS, calls=calls)
             if asked[row] is None

@@ -14,7 +14,7 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.likeness import MEASURES, SIGNS, Likeness, Measure, Sign, named
-from underhood.checks.randomisation import edges_stay, maps_of, passes, unusable
+from underhood.checks.randomisation import edges_stay, maps_of, unusable
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.similarity import figure
 from underhood.engine.passes import Log
@@ -73,7 +73,7 @@ class DataRandomisation(Check):
             found = Likeness(batch.maps, self.measures).to(maps_of(batch, self.shuffled, 0.0, 1, log))
         except Unfit as error:
             return [undefined(str(error))] * len(batch)
-        calls, name = passes(log) / len(batch), named(self.measure, self.sign)
+        calls, name = log.calls / len(batch), named(self.measure, self.sign)
         return [
             self._reading(batch, row, {key: figure(v[row]) for key, v in found.items()}, name, calls)
             for row in range(len(batch))

@@ -22,7 +22,6 @@ from torch import Tensor
 from underhood.checks.batch import Batch, Rows
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
-from underhood.checks.nearby import passes
 from underhood.checks.reading import Reading, undefined
 from underhood.errors import InvalidArgument
 from underhood.inputs import Baseline, Blur, Constant, Noise, Variants, Zeros
@@ -58,13 +57,13 @@ class Decision(Check):
         return DECISION
 
     def read(self, batch: Batch) -> Sequence[Reading]:
-        before = passes(batch.run.engine.log)
+        before = batch.run.engine.log.calls
         key = ("decision", "scores of empty inputs")
         if key not in batch.memory:
             batch.memory[key] = _of_empty(batch)
         names, empty = batch.memory[key]  # (n, B)
         score = batch.run.score
-        calls = (passes(batch.run.engine.log) - before) / len(batch)
+        calls = (batch.run.engine.log.calls - before) / len(batch)
         return [
             self._reading(explanation, float(score[row]), names, empty[:, row], calls)
             for row, explanation in enumerate(batch.explanations)

@@ -16,7 +16,6 @@ from underhood.checks.batch import Batch
 from underhood.checks.controls import edges
 from underhood.checks.moves import Compared, Moves, guarded, length
 from underhood.engine import Run
-from underhood.engine.passes import Log
 from underhood.errors import InvalidArgument, Unfit
 from underhood.inputs import Variants
 from underhood.inputs.random import PROBES, normal, uniform
@@ -165,8 +164,3 @@ def same_class(batch: Batch, outputs: Tensor) -> Tensor:
     if not batch.explanations[0].prediction.has_classes:
         return torch.ones(outputs.shape[:-1], dtype=torch.bool)
     return outputs.argmax(-1) == batch.run.outputs.argmax(-1)
-
-
-def passes(log: Log) -> float:
-    """Passes so far, in forward passes of one input."""
-    return log.forward + log.partial + 2.0 * log.backward

@@ -143,7 +143,7 @@ class Randomisation(Check):
         ]
 
     def _reading(self, batch: Batch, own: Tensor, row: int, found: "_Found") -> Reading:
-        calls, heatmap, x = passes(found.log) / len(batch), own[row], batch.run.inputs[row]
+        calls, heatmap, x = found.log.calls / len(batch), own[row], batch.run.inputs[row]
         if problem := unusable(heatmap):
             return undefined(problem, calls=calls)
         name, up_to_sign = named(self.measure, self.sign), self.sign == "signed" and bool((heatmap < 0).any())
@@ -219,7 +219,7 @@ class EfficientRandomisation(Check):
             drawn = [maps_of(batch, model, 0.0, 1, log) for model in models]
         except Unfit as error:
             return [undefined(str(error))] * len(batch)
-        calls = passes(log) / len(batch)
+        calls = log.calls / len(batch)
         return [self._reading(batch, row, [maps[row] for maps in drawn], calls) for row in range(len(batch))]
 
     def _reading(self, batch: Batch, row: int, drawn: Sequence[Tensor], calls: float) -> Reading:
@@ -350,11 +350,6 @@ def _explained(batch: Batch, run: Run, noise: float, copies: int) -> Tensor:
 
     run.map(Variants(x, copies, noisy), batch.explained, moments)
     return moments.mean
-
-
-def passes(log: Log) -> float:
-    """In forward passes of one input; a backward pass counts 2."""
-    return log.forward + log.partial + 2 * log.backward
 
 
 def _over(figures: Sequence[Figures]) -> Figures:

@@ -17,7 +17,7 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.intervals import p_value, skill
 from underhood.checks.moves import Moves, order_elsewhere
-from underhood.checks.nearby import edges_nearby, passes, told
+from underhood.checks.nearby import edges_nearby, told
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.sensitivity import HALF, Neighbourhood, counted, standard_error, unreadable
 from underhood.errors import Unfit
@@ -39,13 +39,13 @@ class RankStability(Neighbourhood):
         return RANK_STABILITY
 
     def read(self, batch: Batch) -> Sequence[Reading]:
-        before = passes(batch.run.engine.log)
+        before = batch.run.engine.log.calls
         try:
             found = told(batch, self.near, self.draws, ranked=True)
             kept = found.kept(batch)
         except Unfit as error:
             return [undefined(str(error))] * len(batch)
-        calls = (passes(batch.run.engine.log) - before) / len(batch)
+        calls = (batch.run.engine.log.calls - before) / len(batch)
         spread = self.near.spread(batch.run.inputs)
         edges, away = edges_nearby(batch, self.near, self.draws, ranked=True), order_elsewhere(batch)
         return [

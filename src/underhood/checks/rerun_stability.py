@@ -17,7 +17,7 @@ from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.complexity import FLAT
 from underhood.checks.moves import Compared, Moves, order_elsewhere
-from underhood.checks.nearby import passes, same_class
+from underhood.checks.nearby import same_class
 from underhood.checks.rank_stability import COMMON, agreement
 from underhood.checks.reading import Reading, undefined
 from underhood.engine import Engine, Run
@@ -47,7 +47,7 @@ class SeedStability(Check):
         return SEED_STABILITY
 
     def read(self, batch: Batch) -> Sequence[Reading]:
-        before = passes(batch.run.engine.log)
+        before = batch.run.engine.log.calls
         compared = Compared(batch.maps, self.seeds, ranked=True)
         try:
             for number in range(self.seeds):
@@ -56,7 +56,7 @@ class SeedStability(Check):
                     break
         except Unfit as error:
             return [undefined(str(error))] * len(batch)
-        calls, away = (passes(batch.run.engine.log) - before) / len(batch), order_elsewhere(batch)
+        calls, away = (batch.run.engine.log.calls - before) / len(batch), order_elsewhere(batch)
         moves = compared.moves.first(number + 1)
         if chanceless(moves):
             return [_exact(batch.maps[row], calls) for row in range(len(batch))]
@@ -142,7 +142,7 @@ class RetrainingStability(Check):
                 run = batch.asked_of(model)
                 compare(compared, batch.explained(run), number)
                 same.append(same_class(batch, checked(run.outputs, batch)))
-                calls += passes(run.engine.log) / len(batch)
+                calls += run.engine.log.calls / len(batch)
         except Unfit as error:
             return [undefined(str(error))] * len(batch)
         kept, away = torch.stack(same), order_elsewhere(batch)  # (models, B)

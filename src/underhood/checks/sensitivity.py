@@ -13,7 +13,7 @@ from underhood.checks.complexity import FLAT
 from underhood.checks.controls import controls
 from underhood.checks.intervals import p_value, skill
 from underhood.checks.moves import Change, Moves, elsewhere
-from underhood.checks.nearby import Nearby, Noise, Told, Unit, edges_nearby, passes, told
+from underhood.checks.nearby import Nearby, Noise, Told, Unit, edges_nearby, told
 from underhood.checks.reading import Reading, undefined
 from underhood.errors import InvalidArgument, Unfit
 
@@ -63,13 +63,13 @@ class Sensitivity(Neighbourhood):
         )
 
     def read(self, batch: Batch) -> Sequence[Reading]:
-        before = passes(batch.run.engine.log)
+        before = batch.run.engine.log.calls
         try:
             found = told(batch, self.near, self.draws)
             scale, kept = self.scale(batch, found), found.kept(batch)
         except Unfit as error:
             return [undefined(str(error))] * len(batch)
-        calls = (passes(batch.run.engine.log) - before) / len(batch)
+        calls = (batch.run.engine.log.calls - before) / len(batch)
         spread = self.near.spread(batch.run.inputs)
         edges, away = edges_nearby(batch, self.near, self.draws), elsewhere(batch, self.change)
         return [

@@ -23,7 +23,6 @@ from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.dropout import dropouts, dropped
 from underhood.checks.intervals import of_noise, student
-from underhood.checks.nearby import passes
 from underhood.checks.reading import Reading, undefined
 from underhood.checks.rerun_stability import ALIKE, reseeded, whole
 from underhood.engine import Run
@@ -118,19 +117,19 @@ class Uncertainty(Check):
         return (reseeded(batch.run, number + 1) for number in range(self.draws))
 
     def _of_runs(self, batch: Batch, by: By, runs: Iterator[Run]) -> list[Reading]:
-        own, before, calls, found = batch.run.engine.log, passes(batch.run.engine.log), 0.0, []
+        own, before, calls, found = batch.run.engine.log, batch.run.engine.log.calls, 0.0, []
         groups = self._groups(batch.maps[0], default=_patches)
         try:
             for run in runs:
                 maps = batch.explained(run)
-                calls += 0.0 if run.engine.log is own else passes(run.engine.log)
+                calls += 0.0 if run.engine.log is own else run.engine.log.calls
                 found.append(summed(maps, groups))
                 if by == "seeds" and len(found) == 1 and _same(batch.maps, maps):
                     reason = "the method uses no chance, and no other models were given to compare with"
-                    return [undefined(reason, calls=(passes(own) - before) / len(batch))] * len(batch)
+                    return [undefined(reason, calls=(own.calls - before) / len(batch))] * len(batch)
         except Unfit as error:
             return [undefined(str(error))] * len(batch)
-        calls = (calls + passes(own) - before) / len(batch)
+        calls = (calls + own.calls - before) / len(batch)
         sums, spread = summed(batch.maps, groups), torch.stack(found).std(0)  # (B, G)
         return [
             whole(batch.maps[row], calls)
