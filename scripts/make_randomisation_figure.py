@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import underhood as uh
 from underhood.checks import Checked, Randomisation, batches
 from underhood.checks.controls import edges
-from underhood.checks.randomisation import parts_of
+from underhood.checks.remade import parts_of
 from underhood.checks.weights import Redrawn
 from underhood.demo.dermoscopy import draw
 from underhood.engine.passes import Log

@@ -336,3 +336,12 @@ def test_maps_placed_at_random_are_rejected_in_one_of_twenty_cases(check: Check)
         rejected += [r.p <= 0.05 for r in check(found) if r.p is not None]
     assert len(rejected) == 1040
     assert 0.03 <= np.mean(rejected) <= 0.07
+
+
+@pytest.mark.parametrize("check", [Deletion, Insertion, TopShare, IROF, ROAD, RegionPerturbation])
+def test_every_removal_refuses_what_it_does_not_know(check: type[Check]) -> None:
+    known = check.__dataclass_fields__  # type: ignore[attr-defined]
+    for name, bad in {"shifts": -1, "fill": "gray", "kind": "sign", "grouping": "pixels"}.items():
+        if name in known:
+            with pytest.raises((InvalidArgument, UnknownName)):
+                check(**{name: bad})

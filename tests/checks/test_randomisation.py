@@ -12,13 +12,8 @@ from torch import Tensor, nn
 import underhood as uh
 from underhood.checks import batches
 from underhood.checks.controls import edges
-from underhood.checks.randomisation import (
-    EfficientRandomisation,
-    Randomisation,
-    Stage,
-    _Mean,
-    histogram_entropy,
-)
+from underhood.checks.efficient_randomisation import EfficientRandomisation, histogram_entropy
+from underhood.checks.randomisation import Randomisation, Stage, _Mean
 from underhood.checks.weights import Redrawn, parts
 from underhood.demo.dermoscopy import draw
 from underhood.engine import Engine

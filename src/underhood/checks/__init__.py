@@ -13,6 +13,7 @@ from underhood.checks.confirmed import ConfirmedShare
 from underhood.checks.data_randomisation import DataRandomisation
 from underhood.checks.decision import Decision
 from underhood.checks.deletion import Deletion, Insertion
+from underhood.checks.efficient_randomisation import EfficientRandomisation
 from underhood.checks.eraser import Comprehensiveness, Sufficiency
 from underhood.checks.faithfulness import (
     FaithfulnessCorrelation,
@@ -24,7 +25,7 @@ from underhood.checks.infidelity import Infidelity
 from underhood.checks.localisation import IoU, PointingGame, RelevanceMass, RelevanceRank
 from underhood.checks.monotonicity import Monotonicity
 from underhood.checks.protocols import IROF, ROAD, RegionPerturbation
-from underhood.checks.randomisation import EfficientRandomisation, Randomisation
+from underhood.checks.randomisation import Randomisation
 from underhood.checks.rank_stability import RankStability
 from underhood.checks.reading import Checked, Reading
 from underhood.checks.relative_stability import (

@@ -21,8 +21,8 @@ from underhood.checks.batch import Batch, Rows, stacked
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.likeness import MEASURES, SIGNS, Figures, Likeness, Measure, Sign, named
-from underhood.checks.randomisation import edges_stay, unusable
 from underhood.checks.reading import Reading, undefined
+from underhood.checks.remade import edges_stay, unusable
 from underhood.checks.similarity import figure
 from underhood.errors import InvalidArgument, Unfit
 from underhood.inputs.random import CONTROLS, generator

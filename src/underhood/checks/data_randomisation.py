@@ -14,8 +14,8 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.likeness import MEASURES, SIGNS, Likeness, Measure, Sign, named
-from underhood.checks.randomisation import edges_stay, maps_of, unusable
 from underhood.checks.reading import Reading, undefined
+from underhood.checks.remade import edges_stay, maps_of, unusable
 from underhood.checks.similarity import figure
 from underhood.engine.passes import Log
 from underhood.errors import InvalidArgument, Unfit

@@ -26,7 +26,16 @@ from underhood.checks.check import Check
 from underhood.checks.controls import COUNT
 from underhood.checks.correlated import Kind
 from underhood.checks.reading import Reading
-from underhood.checks.removal import Best, Curves, Parts, Protocol, Removed, check_parts, even_counts, removed
+from underhood.checks.removal import (
+    Best,
+    Curves,
+    Parts,
+    Protocol,
+    Removed,
+    check_removal,
+    even_counts,
+    removed,
+)
 from underhood.errors import InvalidArgument
 from underhood.inputs.baseline import Baseline, BaselineLike, as_baseline
 from underhood.models import Preprocess
@@ -72,10 +81,7 @@ class Deletion(Check):
             raise InvalidArgument(f"The order is one of {', '.join(DIRECTIONS)}, not {self.order!r}.")
         if self.steps is not None and self.steps < 1:
             raise InvalidArgument(f"Parts are hidden in at least one step, not {self.steps}.")
-        if self.shifts < 0:
-            raise InvalidArgument(f"There are no {self.shifts} shifted copies; give 0 or more.")
-        as_baseline(self.fill)
-        check_parts(self.grouping)
+        check_removal(self.fill, self.grouping, self.kind, self.shifts)
 
     @classmethod
     def rise(cls, steps: int = RISE_STEPS, shifts: int = 0) -> "Deletion":

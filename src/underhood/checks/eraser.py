@@ -17,12 +17,11 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard, Direction
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT
-from underhood.checks.correlated import KINDS, Kind, check_choice
+from underhood.checks.correlated import Kind
 from underhood.checks.deletion import SHIFTED, UNUSUAL
 from underhood.checks.probes import numbers
 from underhood.checks.reading import Reading
-from underhood.checks.removal import Best, Curves, Parts, Protocol, Removed, check_parts, removed
-from underhood.errors import InvalidArgument
+from underhood.checks.removal import Best, Curves, Parts, Protocol, Removed, check_removal, removed
 from underhood.inputs.baseline import BaselineLike, as_baseline
 
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -47,11 +46,7 @@ class Comprehensiveness(Check):
 
     def __post_init__(self) -> None:
         numbers(self.shares, 1)
-        if self.shifts < 0:
-            raise InvalidArgument(f"There are no {self.shifts} shifted copies; give 0 or more.")
-        as_baseline(self.fill)
-        check_parts(self.grouping)
-        check_choice("kind of map", self.kind, KINDS)
+        check_removal(self.fill, self.grouping, self.kind, self.shifts)
 
     @property
     def card(self) -> CheckCard:

@@ -15,10 +15,10 @@ from underhood.checks.batch import Batch
 from underhood.checks.card import CheckCard
 from underhood.checks.check import Check
 from underhood.checks.controls import COUNT
-from underhood.checks.correlated import KINDS, Kind, check_choice
+from underhood.checks.correlated import Kind
 from underhood.checks.deletion import SHIFTED, UNUSUAL
 from underhood.checks.reading import Reading
-from underhood.checks.removal import Curves, Parts, Protocol, check_parts, even_counts, removed
+from underhood.checks.removal import Curves, Parts, Protocol, check_removal, even_counts, removed
 from underhood.errors import InvalidArgument
 from underhood.inputs.baseline import BaselineLike, as_baseline
 
@@ -41,11 +41,7 @@ class Monotonicity(Check):
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
             raise InvalidArgument(f"Parts are added in at least one step, not {self.steps}.")
-        if self.shifts < 0:
-            raise InvalidArgument(f"There are no {self.shifts} shifted copies; give 0 or more.")
-        as_baseline(self.fill)
-        check_parts(self.grouping)
-        check_choice("kind of map", self.kind, KINDS)
+        check_removal(self.fill, self.grouping, self.kind, self.shifts)
 
     @property
     def card(self) -> CheckCard:

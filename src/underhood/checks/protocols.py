@@ -20,7 +20,7 @@ from underhood.checks.check import Check
 from underhood.checks.controls import COUNT
 from underhood.checks.deletion import SHIFTED, TWO_SIDED, UNUSUAL
 from underhood.checks.reading import Reading, undefined
-from underhood.checks.removal import Best, Curves, Parts, Protocol, check_parts, even_counts, removed
+from underhood.checks.removal import Best, Curves, Parts, Protocol, check_removal, even_counts, removed
 from underhood.errors import InvalidArgument, Unfit
 from underhood.inputs.baseline import BaselineLike, as_baseline
 from underhood.inputs.grouping import patches, places
@@ -44,8 +44,7 @@ class IROF(Check):
     key = "irof"
 
     def __post_init__(self) -> None:
-        as_baseline(self.fill)
-        check_parts(self.grouping)
+        check_removal(self.fill, self.grouping, "signed", self.shifts)
 
     @property
     def card(self) -> CheckCard:
@@ -78,8 +77,7 @@ class ROAD(Check):
     def __post_init__(self) -> None:
         if not self.shares or not all(0 < share <= 1 for share in self.shares):
             raise InvalidArgument(f"ROAD's shares lie above 0 and up to 1; got {tuple(self.shares)}.")
-        as_baseline(self.fill)
-        check_parts(self.grouping)
+        check_removal(self.fill, self.grouping, "signed", self.shifts)
 
     @property
     def card(self) -> CheckCard:
@@ -119,7 +117,7 @@ class RegionPerturbation(Check):
             raise InvalidArgument(
                 f"Regions are at least 1, of at least 1 pixel; got {self.regions} of size {self.size}."
             )
-        as_baseline(self.fill)
+        check_removal(self.fill, None, "signed", self.shifts)
 
     @property
     def card(self) -> CheckCard:

@@ -6,14 +6,11 @@ changes shows the picture rather than the model. Every parameter belongs to a pa
 parts and for how they are drawn.
 
 With `noise`, every map is the mean over noisy copies of the input, of the model as it is too (smooth MPRT,
-Hedström et al. 2024, "Sanity checks revisited", section 4.1). The efficient form (section 4.2) compares no
-maps: ξ being the entropy of a map's histogram, it is how much that rises when all weights are random,
-
-    (ξ(ê) − ξ(e)) / ξ(e).
+Hedström et al. 2024, "Sanity checks revisited", section 4.1).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
@@ -26,20 +23,14 @@ from underhood.checks.check import Check
 from underhood.checks.controls import edges
 from underhood.checks.likeness import MEASURES, SIGNS, Figures, Likeness, Measure, Sign, named
 from underhood.checks.reading import Reading, undefined
+from underhood.checks.remade import NO_OTHER, edges_stay, maps_of, parts_of, unusable
 from underhood.checks.similarity import figure
-from underhood.checks.weights import DRAWS, Draw, Part, Redrawn, parts
-from underhood.engine import Moments, Run
+from underhood.checks.weights import DRAWS, Draw, Part, Redrawn
 from underhood.engine.passes import Log
-from underhood.errors import BadModel, InvalidArgument, Unfit
-from underhood.inputs import Variants
-from underhood.inputs.random import PROBES, normal
-from underhood.inputs.variants import broadcast_as
+from underhood.errors import InvalidArgument, Unfit
 from underhood.models import Model
 
-FLAT = "the map is the same everywhere"
-NOT_FINITE = "the map holds NaN or infinite values"
 SHOWS_INPUT = "it shows the input more than what the model has learned."
-NO_OTHER = "with random weights the map is the same everywhere or not finite"
 
 
 @dataclass(frozen=True)
@@ -186,69 +177,6 @@ class Randomisation(Check):
         )
 
 
-@dataclass(frozen=True)
-class EfficientRandomisation(Check):
-    """By how much of itself the entropy of the map's histogram rises when all weights are random.
-
-    bins:  of the histogram, from the map's least to its greatest value.
-    draws: how often random weights are drawn; the value is the mean.
-    how:   random weights are drawn as "normal", or by each module's own "reset".
-    """
-
-    bins: int = 100
-    draws: int = 3
-    how: Draw = "normal"
-
-    key = "efficient_randomisation"
-
-    def __post_init__(self) -> None:
-        if self.bins < 2 or self.draws < 1:
-            raise InvalidArgument("The histogram takes at least two bins, and there must be a draw.")
-        if self.how not in DRAWS:
-            raise InvalidArgument(f"Weights are drawn as normal or by reset, not {self.how!r}.")
-
-    @property
-    def card(self) -> CheckCard:
-        return EFFICIENT
-
-    def read(self, batch: Batch) -> Sequence[Reading]:
-        log = Log()
-        try:
-            names = [name for part in parts_of(batch, log) for name in part.parameters]
-            models = [Redrawn(batch.model, self.how, batch.run.seed, n).of(names) for n in range(self.draws)]
-            drawn = [maps_of(batch, model, 0.0, 1, log) for model in models]
-        except Unfit as error:
-            return [undefined(str(error))] * len(batch)
-        calls = log.calls / len(batch)
-        return [self._reading(batch, row, [maps[row] for maps in drawn], calls) for row in range(len(batch))]
-
-    def _reading(self, batch: Batch, row: int, drawn: Sequence[Tensor], calls: float) -> Reading:
-        if problem := unusable(batch.maps[row]):
-            return undefined(problem, calls=calls)
-        own = histogram_entropy(batch.maps[row], self.bins)
-        others = [histogram_entropy(heatmap, self.bins) for heatmap in drawn if not unusable(heatmap)]
-        if not others:
-            return undefined(NO_OTHER, calls=calls)
-        rises = torch.tensor([(other - own) / own for other in others], dtype=torch.float64)
-        value = float(rises.mean())
-        return Reading(
-            value,
-            error=float(rises.std() / len(rises) ** 0.5) if len(rises) > 1 else None,
-            controls={"edges": None if edges_stay(batch.run.inputs[row], "signed") is None else 0.0},
-            passed=value > 0,
-            sentence=f"With the model's weights made random the map is {100 * abs(value):.0f} % "
-            f"{'more' if value > 0 else 'less'} complex.",
-            calls=calls,
-            details={"entropy": own, "random_entropies": others, "drawn": self.how},
-        )
-
-
-def histogram_entropy(heatmap: Tensor, bins: int) -> float:
-    """Of the histogram of a map that is not flat, in nats."""
-    shares = torch.histc(heatmap.double(), bins) / heatmap.numel()
-    return float(torch.special.entr(shares).sum())
-
-
 class _Mean(NamedTuple):
     mean: float
     error: float | None
@@ -299,59 +227,6 @@ def _joined(parts: Sequence[_Mean]) -> _Mean:
     return _Mean(sum(part.mean for part in parts) / len(parts), error)
 
 
-def unusable(heatmap: Tensor) -> str | None:
-    """Why nothing can be compared with a map."""
-    if not heatmap.isfinite().all():
-        return NOT_FINITE
-    return FLAT if heatmap.amax() == heatmap.amin() else None
-
-
-def parts_of(batch: Batch, log: Log) -> list[Part]:
-    """The model's parts; found once for all methods."""
-    key = ("randomisation", "parts")
-    if key not in batch.memory:
-        engine = batch.run.engine.quiet()
-        engine.log = log
-        batch.memory[key] = parts(engine, batch.run.inputs[0])
-    found: list[Part] = batch.memory[key]
-    if not found:
-        raise Unfit("the model has no parameters")
-    return found
-
-
-def maps_of(batch: Batch, model: Model, noise: float, copies: int, log: Log) -> Tensor:
-    """The method's maps (B, *places) of another model, NaN where it has none; passes are added to `log`."""
-    run = batch.asked_of(model)
-    run.engine.log = log
-    try:
-        return _explained(batch, run, noise, copies)
-    except BadModel:  # such as scores that are not finite
-        rows = torch.arange(len(batch)).split(1)
-        return torch.cat([_or_nan(batch, run.selected(row), noise, copies) for row in rows])
-
-
-def _or_nan(batch: Batch, run: Run, noise: float, copies: int) -> Tensor:
-    try:
-        return _explained(batch, run, noise, copies)
-    except BadModel:
-        return torch.full_like(batch.maps[:1], torch.nan)
-
-
-def _explained(batch: Batch, run: Run, noise: float, copies: int) -> Tensor:
-    if not noise:
-        return batch.explained(run)
-    x, moments = run.inputs, Moments(len(run))
-    spread = noise * (x.flatten(1).amax(1) - x.flatten(1).amin(1))  # (B,)
-
-    def noisy(rows: Tensor, numbers: Tensor) -> Tensor:
-        shape = tuple(x.shape[1:])
-        drawn = torch.stack([normal(shape, run.seed, PROBES, n) for n in numbers.tolist()])
-        return x[rows] + broadcast_as(spread[rows], x) * drawn
-
-    run.map(Variants(x, copies, noisy), batch.explained, moments)
-    return moments.mean
-
-
 def _over(figures: Sequence[Figures]) -> Figures:
     """The mean of those that are defined."""
     return {name: torch.stack([f[name] for f in figures]).nanmean(0) for name in figures[0]}
@@ -359,14 +234,6 @@ def _over(figures: Sequence[Figures]) -> Figures:
 
 def _plain(figures: Figures, row: int) -> dict[str, float | None]:
     return {name: figure(values[row]) for name, values in figures.items()}
-
-
-def edges_stay(x: Tensor, sign: Sign) -> float | None:
-    """The figure for a map that knows nothing of the model: 1, or none where the picture has no edges."""
-    if x.ndim != 3:
-        return None
-    drawn = edges(x[None])
-    return figure(Likeness(drawn, ["spearman"]).to(drawn)[named("spearman", sign)][0])
 
 
 def _like_edges(heatmap: Tensor, x: Tensor) -> float | None:
@@ -397,18 +264,4 @@ RANDOMISATION = CheckCard(
     "its magnitudes where its signs change.",
     cost="6 explanations of the method, and one for each step of the curve",
     source="Adebayo et al. 2018, arXiv:1810.03292; Hedström et al. 2024, arXiv:2401.06465",
-)
-
-EFFICIENT = replace(
-    RANDOMISATION,
-    name="Efficient parameter randomisation",
-    asks="Is the map simpler than that of random weights?",
-    defined="The rise of the entropy of the map's histogram when all weights are random, as a share of it.",
-    better="higher",
-    range="-1 up; 0 for a map that stays",
-    controls="an edge map, whose entropy stays the same",
-    misleads="Maps of one entropy can differ everywhere: a rise says that the map depends on the weights; "
-    "no rise says nothing.",
-    cost="3 explanations of the method",
-    source="Hedström et al. 2024, arXiv:2401.06465",
 )

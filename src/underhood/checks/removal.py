@@ -16,14 +16,14 @@ from torch import Tensor
 from underhood.checks.batch import Batch, Rows
 from underhood.checks.card import Direction
 from underhood.checks.controls import COUNT, controls, unclear
-from underhood.checks.correlated import NO_PLACES, NOT_FINITE, Kind, on_places
+from underhood.checks.correlated import KINDS, NO_PLACES, NOT_FINITE, Kind, check_choice, on_places
 from underhood.checks.intervals import Against, against
 from underhood.checks.probes import grouped, moved_sums, pooled
 from underhood.checks.reading import Reading, undefined
 from underhood.engine import Run
 from underhood.engine.run import Shared
 from underhood.errors import InvalidArgument, Unfit
-from underhood.inputs.baseline import Baseline
+from underhood.inputs.baseline import Baseline, BaselineLike, as_baseline
 from underhood.inputs.grouping import Grouping, Labels, as_grouping, elements, places
 from underhood.inputs.players import Players, check_grouping, players
 from underhood.inputs.random import PROBES, generator
@@ -310,6 +310,15 @@ def _players(batch: Batch, grouping: Parts) -> list[Players]:
     if isinstance(grouping, Grouping | Tensor):
         grouping = as_grouping(grouping, shape)
     return players(batch.model, batch.run.inputs, grouping, 0)
+
+
+def check_removal(fill: BaselineLike, grouping: Parts, kind: Kind, shifts: int) -> None:
+    """Refuse, before anything runs, parameters by which nothing could be removed."""
+    if shifts < 0:
+        raise InvalidArgument(f"There are no {shifts} shifted copies; give 0 or more.")
+    as_baseline(fill)
+    check_parts(grouping)
+    check_choice("kind of map", kind, KINDS)
 
 
 def check_parts(grouping: Parts) -> None:

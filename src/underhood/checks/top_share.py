@@ -21,7 +21,7 @@ from underhood.checks.correlated import NO_PLACES, Kind, on_places, unreadable
 from underhood.checks.deletion import UNUSUAL
 from underhood.checks.intervals import against
 from underhood.checks.reading import Reading, undefined
-from underhood.checks.removal import TIES, UNMOVED
+from underhood.checks.removal import TIES, UNMOVED, check_removal
 from underhood.errors import InvalidArgument
 from underhood.inputs import Absence
 from underhood.inputs.baseline import BaselineLike, as_baseline
@@ -46,9 +46,7 @@ class TopShare(Check):
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise InvalidArgument(f"The share hidden lies between 0 and 1, not at {self.share}.")
-        if self.shifts < 0:
-            raise InvalidArgument(f"There are no {self.shifts} shifted copies; give 0 or more.")
-        as_baseline(self.fill)
+        check_removal(self.fill, None, self.kind, self.shifts)
 
     @property
     def card(self) -> CheckCard:
