@@ -53,10 +53,10 @@ $(VENV)/torch: constraints.txt
 	@touch $@
 
 $(VENV)/demo: $(VENV)/torch pyproject.toml
-	$(PIP) -e ".[demo]"
+	$(PIP) -e ".[demo,audit]"
 	@touch $@
 
 $(VENV)/dev: $(VENV)/torch pyproject.toml
 	$(PIP) --no-deps torchvision
-	$(PIP) -e ".[demo,timm,hf,peers,browser,dev]"
+	$(PIP) -e ".[demo,audit,ray,timm,hf,peers,browser,dev]"
 	@touch $@

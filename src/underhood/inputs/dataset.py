@@ -1,0 +1,101 @@
+"""`Dataset`: pictures with what is known of each: label, split, metadata, mask of the subject."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from underhood.errors import BadInput, InvalidArgument
+from underhood.inputs.images import read_picture
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One picture of a data set; nothing of it is read before it is needed.
+
+    source:   a path, a picture (H, W, 3) uint8, or a tensor (C, H, W) as the network takes it.
+    mask:     of the subject, what a right decision looks at: a path, or (H, W) bool; None where not known.
+    split:    such as "train" or "test"; metadata: further columns, as they were written.
+    """
+
+    number: int
+    name: str
+    source: Any
+    label: str | None = None
+    split: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    mask: Any = None
+
+    def read_mask(self) -> NDArray[np.bool_] | None:
+        """(H, W), in the picture's own size; None where there is none."""
+        if self.mask is None or isinstance(self.mask, np.ndarray):
+            return self.mask
+        return np.asarray(read_picture(self.mask).convert("L")) > 127
+
+
+@dataclass(frozen=True)
+class Dataset(Sequence[Row]):
+    """Rows in a fixed order, and what had to be left out.
+
+    name:     of the folder, or what the user called it.
+    problems: a sentence for each thing that was left out, such as a label without a picture.
+    """
+
+    rows: Sequence[Row]
+    name: str = "data"
+    problems: tuple[str, ...] = ()
+
+    @overload
+    def __getitem__(self, key: int) -> Row: ...
+    @overload
+    def __getitem__(self, key: slice) -> Sequence[Row]: ...
+    def __getitem__(self, key: int | slice) -> Row | Sequence[Row]:
+        return self.rows[key]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those that occur, sorted."""
+        return tuple(sorted({row.label for row in self.rows if row.label is not None}))
+
+    @classmethod
+    def of(
+        cls,
+        pictures: Sequence[Any],
+        labels: Sequence[str] | None = None,
+        *,
+        masks: Sequence[Any] | None = None,
+        metadata: Sequence[Mapping[str, str]] | None = None,
+        splits: Sequence[str] | None = None,
+        name: str = "data",
+    ) -> "Dataset":
+        """From pictures in memory, (n, H, W, 3) uint8 or tensors (n, C, H, W), with their labels."""
+        count = len(pictures)
+        if not count:
+            raise InvalidArgument("There are no pictures in the data set.")
+        given = {"labels": labels, "masks": masks, "metadata": metadata, "splits": splits}
+        for what, values in given.items():
+            if values is not None and len(values) != count:
+                raise BadInput(f"There are {count} pictures and {len(values)} {what}; give one for each.")
+        return cls(
+            [
+                Row(
+                    number,
+                    f"picture {number}",
+                    pictures[number],
+                    None if labels is None else str(labels[number]),
+                    None if splits is None else splits[number],
+                    {} if metadata is None else metadata[number],
+                    None if masks is None else masks[number],
+                )
+                for number in range(count)
+            ],
+            name,
+        )

@@ -1,0 +1,1 @@
+"""What was said, when, by whom, from what: the folder of an audit."""
