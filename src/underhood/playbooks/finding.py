@@ -1,4 +1,4 @@
-"""What an audit says: `Finding`s, each with its effect, its evidence, and what was done to rule out chance."""
+"""What an audit says: `Finding`s, with their effect, their evidence, and what ruled out chance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ class Finding:
 class Outcome:
     """What one playbook came to.
 
-    summary:  one sentence, also where nothing was found ("No shortcut found; an effect of 0.4 would have been").
+    summary:  one sentence, also where nothing was found: then with what would have been found.
     tables:   by title, rows of cells by column, for the report.
     problems: what could not be done, and why, a sentence each.
     calls:    forward passes spent (a backward pass counts as two).
