@@ -37,8 +37,10 @@ class Survey:
     number:    the row's number in the data set.
     label:     class of the row's label, -1 where it has none or none of the model's.
     predicted: class that scores highest.
-    scores:    (n, C), pre-softmax.   maps: (n, h, w), where the model looked for the predicted class (Grad-CAM,
-               not negative, on its layer's grid, not normalised).   features: (n, K), that layer's mean over places.
+    scores:    (n, C), pre-softmax.
+    maps:      (n, h, w), where the model looked for the predicted class: Grad-CAM, not negative, on its
+               layer's grid, not normalised.
+    features:  (n, K), that layer's mean over places.
     """
 
     model: Model
@@ -99,7 +101,7 @@ class Survey:
 
 
 def log_odds(scores: Tensor, classes: Tensor) -> Tensor:
-    """log p/(1-p) of the given classes (k,), from scores (k, C): how far a class leads all others together."""
+    """log p/(1-p) of classes (k,), from scores (k, C): how far a class leads all others together."""
     own = scores.gather(1, classes[:, None])
     others = scores.scatter(1, classes[:, None], -torch.inf)
     return (own[:, 0] - others.logsumexp(1)).float()
