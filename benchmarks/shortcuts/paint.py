@@ -63,7 +63,7 @@ def inside(distance: Field) -> Field:
 def painted(picture: Picture, colours: Any, opacity: Field, gaps: int = 0) -> Planted:
     """Paint over a picture: colours 0 to 255, (3,) or (H, W, 3); opacity 0 to 1.
 
-    gaps: pixels; the mask of dots and letters is filled up to gaps that wide, as one would outline it by hand.
+    gaps: pixels; the mask of dots and letters is filled up to gaps so wide, as one would outline it by hand.
     """
     opacity = np.where(opacity < FAINTEST, 0, opacity)
     changed = picture + opacity[..., None] * (np.asarray(colours, dtype=float) - picture)

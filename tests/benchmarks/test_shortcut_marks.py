@@ -1,4 +1,4 @@
-"""Planted marks of the shortcut benchmark: they change the picture where their mask says, and nowhere else."""
+"""Marks of the shortcut benchmark: they change the picture where their mask says, and nowhere else."""
 
 import numpy as np
 import pytest
