@@ -1,0 +1,82 @@
+"""Intervals, tests and power of shares, and correction for many comparisons: what playbooks count with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from underhood.checks.intervals import Interval
+from underhood.errors import InvalidArgument
+
+Floats = NDArray[np.float64]
+
+
+def wilson(hits: float, of: int, level: float = 0.95) -> Interval:
+    """Interval of a share (Wilson 1927); of nothing it is 0 to 1."""
+    if not 0 <= hits <= of:
+        raise InvalidArgument(f"A share has between 0 and all of its {of} cases as hits, not {hits}.")
+    if of == 0:
+        return Interval(0.0, 1.0)
+    z, share = normal_quantile((1 + level) / 2), hits / of
+    middle = (share + z**2 / (2 * of)) / (1 + z**2 / of)
+    reach = z / (1 + z**2 / of) * np.sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
+    return Interval(max(0.0, float(middle - reach)), min(1.0, float(middle + reach)))
+
+
+def newcombe(hits: float, of: int, other_hits: float, other_of: int, level: float = 0.95) -> Interval:
+    """Interval of the first share less the second, of separate cases (Newcombe 1998, method 10)."""
+    if not of or not other_of:
+        return Interval(-1.0, 1.0)
+    first, second = hits / of, other_hits / other_of
+    mine, other = wilson(hits, of, level), wilson(other_hits, other_of, level)
+    below = np.hypot(first - mine.low, other.high - second)
+    above = np.hypot(mine.high - first, second - other.low)
+    return Interval(float(first - second - below), float(first - second + above))
+
+
+def holm(p: Sequence[float] | Floats) -> Floats:
+    """p-values corrected for their number (Holm 1979): at or below α, they hold for all of them together."""
+    given = np.asarray(p, dtype=np.float64)
+    order = np.argsort(given, kind="stable")
+    steps = given[order] * np.arange(len(given), 0, -1)
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected
+
+
+def fisher_p(hits: int, of: int, other_hits: int, other_of: int) -> float:
+    """Two-sided p-value of two equal shares (Fisher's exact test)."""
+    from scipy.stats import fisher_exact
+
+    return float(fisher_exact([[hits, of - hits], [other_hits, other_of - other_hits]]).pvalue)
+
+
+def detectable_drop(
+    rate: float, of: int, other_of: float = np.inf, alpha: float = 0.05, power: float = 0.8
+) -> float | None:
+    """The smallest drop below `rate`, of `of` cases, that is found with that power at two-sided `alpha`.
+
+    The rate is another group's, of `other_of` cases, or known (infinitely many). None where not even a drop
+    to 0 would be found. A rise is a drop of the opposite share: give 1 - rate.
+    """
+    from scipy.optimize import brentq
+
+    z_alpha, z_power = normal_quantile(1 - alpha / 2), normal_quantile(power)
+    weight = of / (of + other_of)  # of these cases in what both share; 0 beside a known rate
+
+    def excess(drop: float) -> float:
+        own, both = rate - drop, rate - drop * weight
+        under_null = z_alpha * np.sqrt(both * (1 - both) * (1 / of + 1 / other_of))
+        under_drop = z_power * np.sqrt(own * (1 - own) / of + rate * (1 - rate) / other_of)
+        return float(drop - under_null - under_drop)
+
+    if of < 1 or excess(rate) <= 0:
+        return None
+    return float(brentq(excess, 1e-9, rate)) if excess(1e-9) < 0 else 1 / of
+
+
+def normal_quantile(share: float) -> float:
+    """z of a standard normal Z ≤ z with that probability."""
+    from scipy.special import ndtri
+
+    return float(ndtri(share))
