@@ -4,7 +4,7 @@ The label of a picture is caused by its lesion alone. Artefacts are placed as as
 or along with the label, which plants a shortcut for a model to fall for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,11 +74,16 @@ def draw_many(
     patch: Placement = NEVER,
     ink: Placement = NEVER,
     size: int = SIZE,
+    only: Iterable[int] | None = None,
 ) -> Iterator[Dermoscopy]:
-    """`n` pictures one by one, benign and malignant in turn, with artefacts placed as asked for."""
+    """`n` pictures one by one, benign and malignant in turn, with artefacts placed as asked for.
+
+    only: the numbers of those that are wanted, of the n; each is what it is among all of them.
+    """
     placements = {"ruler": ruler, "patch": patch, "ink": ink}
     seeds = stream(seed, "camera").integers(0, 2**63, n)
-    for i, own_seed in enumerate(int(s) for s in seeds):
+    for i in range(n) if only is None else only:
+        own_seed = int(seeds[i])
         rng = stream(own_seed, "factors")
         factors = draw_factors(rng, malignant=i % 2 == 1)
         yield render(with_artefacts(factors, rng, placements), own_seed, size)
