@@ -1,1 +1,7 @@
-"""What was said, when, by whom, from what: the folder of an audit."""
+"""What was found of every input, and from what: the folder of an audit."""
+
+from underhood.store.arrays import Stored
+from underhood.store.result import Record, ShardResult
+from underhood.store.store import Store
+
+__all__ = ["Record", "ShardResult", "Store", "Stored"]

@@ -1,0 +1,234 @@
+"""`Store`: the folder of an audit, in which it goes on where it was stopped.
+
+    audit.json       what the audit is
+    records.sqlite   a record for each row, how it was made, and what the playbooks found
+    maps.zarr        maps, scores and features
+    scalars/         a Parquet file for each shard
+    outcomes/        the arrays of each playbook's findings
+
+A shard is written first (`write`, by any process), then committed (`commit`, by one process alone), in one
+transaction with all of its records: until then it is not there. So a kill loses the shard in work at most.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sql
+from numpy.typing import NDArray
+
+from underhood.atomic import CannotWrite, atomic
+from underhood.errors import BadInput, InvalidArgument
+from underhood.store import arrays, scalars, tables
+from underhood.store.arrays import Stored
+from underhood.store.digests import combined
+from underhood.store.result import Record, ShardResult
+
+ABOUT, RECORDS, ARRAYS, SCALARS = "audit.json", "records.sqlite", "maps.zarr", "scalars"
+MAY_DIFFER = ("playbooks", "versions", "time")  # between an audit and one that goes on with it
+FULL = "The disk is full at '{}'; make room and go on with the audit: what was done is kept."
+
+
+class Store:
+    """The audit in a folder; it may be sent to another process."""
+
+    def __init__(self, folder: str | Path):
+        """Open an audit that was begun."""
+        self.folder = Path(folder).expanduser()
+        if not (self.folder / ABOUT).exists():
+            raise BadInput(f"'{self.folder}' holds no audit: there is no {ABOUT} in it.")
+        self.about = _read(self.folder / ABOUT)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.folder,)
+
+    @classmethod
+    def begin(cls, folder: str | Path, about: Mapping[str, Any]) -> "Store":
+        """Begin an audit, or go on with the same one; refuse a folder that holds another.
+
+        about: ready for JSON; of it "rows" and "shard" (rows of a shard) are whole numbers, and "shapes" has
+        those of one row's "scores", "map" and "features".
+        """
+        folder = Path(folder).expanduser()
+        about = json.loads(json.dumps(about, allow_nan=False))
+        if (folder / ABOUT).exists():
+            store = cls(folder)
+            store._refuse_other(about)
+            about = {**store.about, "playbooks": about.get("playbooks", [])}
+            if about == store.about:
+                return store
+        elif folder.exists() and any(not path.name.startswith(".") for path in _made(folder)):
+            raise InvalidArgument(f"'{folder}' holds files of another kind; give a folder of its own.")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / ABOUT).exists():
+                arrays.create(folder / ARRAYS, about["rows"], about["shard"], about["shapes"])
+                (folder / SCALARS).mkdir(exist_ok=True)
+                _make_tables(folder / RECORDS, about)
+            with atomic(folder / ABOUT) as temporary:
+                temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+                arrays.synced(temporary)
+            arrays.synced(folder / ABOUT)
+        return cls(folder)
+
+    def _refuse_other(self, about: Mapping[str, Any]) -> None:
+        names = [name for name in {**about, **self.about} if name not in MAY_DIFFER]
+        differing = [name for name in names if self.about.get(name) != about.get(name)]
+        if differing:
+            raise InvalidArgument(
+                f"'{self.folder}' holds another audit (different: {', '.join(differing).replace('_', ' ')}); "
+                "give another folder."
+            )
+
+    # Shards
+
+    @property
+    def shards(self) -> int:
+        return -(-self.about["rows"] // self.about["shard"])
+
+    def numbers(self, shard: int) -> range:
+        """The data set's rows that are in a shard."""
+        size = self.about["shard"]
+        return range(shard * size, min((shard + 1) * size, self.about["rows"]))
+
+    def missing(self) -> list[int]:
+        """Shards that are not done yet."""
+        with self.database.connect() as connection:
+            done = set(connection.scalars(sql.select(tables.shards.c.number)))
+        return [shard for shard in range(self.shards) if shard not in done]
+
+    def write(self, shard: int, result: ShardResult) -> None:
+        """Put a shard's results on the disk; it is not there for readers before it is committed."""
+        numbers = self.numbers(shard)
+        if [record.number for record in result.records] != list(numbers):
+            raise InvalidArgument(f"Shard {shard} is rows {numbers.start} to {numbers.stop - 1}, in order.")
+        with writing(self.folder):
+            arrays.write(self.folder / ARRAYS, numbers.start, self.about["shard"], result)
+            scalars.write(self._scalars(shard), result)
+
+    def commit(self, shard: int) -> None:
+        """State that a shard that was written is done, with its records, all at once; again, does nothing."""
+        records, made = scalars.read(self._scalars(shard))
+        with writing(self.folder), self.database.begin() as connection:
+            if connection.scalar(sql.select(tables.shards.c.number).filter_by(number=shard)) is not None:
+                return
+            about = {name: made[name] for name in tables.provenance.c.keys() if name in made}  # noqa: SIM118
+            more = {name: value for name, value in made.items() if name not in about}
+            key = connection.execute(sql.insert(tables.provenance).values(**about, more=more))
+            made_by = key.inserted_primary_key[0]  # type: ignore[index]
+            failed = sum(record.failure is not None for record in records)
+            size = {"first": records[0].number, "rows": len(records), "failed": failed}
+            connection.execute(sql.insert(tables.shards).values(number=shard, **size, provenance=made_by))
+            connection.execute(
+                sql.insert(tables.records),
+                [{**vars(record), "shard": shard, "provenance": made_by} for record in records],
+            )
+
+    def _scalars(self, shard: int) -> Path:
+        return self.folder / SCALARS / f"{shard:06d}.parquet"
+
+    # What is there
+
+    def records(self, numbers: Sequence[int] | None = None) -> Iterator[Record]:
+        """In order, those that failed too; of all shards that are done, or of some rows."""
+        names = [one for one in tables.records.c if one.name not in ("shard", "provenance")]
+        query = sql.select(*names).order_by(tables.records.c.number)
+        if numbers is not None:
+            query = query.where(tables.records.c.number.in_([int(number) for number in numbers]))
+        with self.database.connect() as connection:
+            for row in connection.execution_options(yield_per=1000).execute(query):
+                yield Record(**row._mapping)
+
+    def provenance(self, number: int) -> dict[str, Any]:
+        """How the record of a row was made."""
+        query = sql.select(tables.provenance).join(tables.records).where(tables.records.c.number == number)
+        with self.database.connect() as connection:
+            found = connection.execute(query).one_or_none()
+        if found is None:
+            raise InvalidArgument(f"The audit has no record of row {number}.")
+        made = dict(found._mapping)
+        return {**made.pop("more"), **made}
+
+    def failures(self) -> list[Record]:
+        """Records of the rows that there is nothing to tell of."""
+        names = [one for one in tables.records.c if one.name not in ("shard", "provenance")]
+        query = sql.select(*names).where(tables.records.c.failure.is_not(None))
+        with self.database.connect() as connection:
+            return [Record(**row._mapping) for row in connection.execute(query.order_by("number"))]
+
+    def columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) each: numbers of the rows that did not fail, and the classes predicted."""
+        chosen = tables.records.c
+        query = sql.select(chosen.number, chosen.predicted).where(chosen.failure.is_(None))
+        with self.database.connect() as connection:
+            rows = connection.execute(query.order_by(chosen.number)).all()
+        found = np.array([tuple(row) for row in rows], dtype=np.int64).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+
+    def rows(self, name: str, numbers: NDArray[np.int64]) -> Stored:
+        """Of rows of the data set; name: "maps", "scores" or "features"."""
+        return Stored(self.folder / ARRAYS, name, numbers, scaled=name == "maps")
+
+    def data_digest(self) -> str:
+        """sha256 (hex) over names, labels and all bytes of all rows; known once no shard is missing."""
+        with self.database.begin() as connection:
+            known = connection.scalar(sql.select(tables.audit.c.data_digest))
+            if known is None:
+                if self.missing():
+                    raise InvalidArgument("The data's digest is known once every shard is done.")
+                known = combined((r.name, r.label, r.sha256) for r in self.records())
+                connection.execute(sql.update(tables.audit).values(data_digest=known))
+        return str(known)
+
+    @cached_property
+    def database(self) -> sql.Engine:
+        return _database(self.folder / RECORDS)
+
+
+def _database(path: Path) -> sql.Engine:
+    return sql.create_engine(sql.URL.create("sqlite", database=str(path)), poolclass=sql.NullPool)
+
+
+def _make_tables(path: Path, about: Mapping[str, Any]) -> None:
+    """In place of what an audit that never began may have left."""
+    path.unlink(missing_ok=True)
+    database = _database(path)
+    tables.metadata.create_all(database)
+    with database.begin() as connection:
+        connection.execute(sql.insert(tables.audit).values(id=1, about=dict(about)))
+
+
+def _made(folder: Path) -> list[Path]:
+    """What is in a folder beside the beginnings of an audit."""
+    return [path for path in folder.iterdir() if path.name not in (RECORDS, ARRAYS, SCALARS)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(found, dict)
+    except (OSError, ValueError, AssertionError) as error:
+        raise BadInput(f"'{path}' cannot be read as an audit's description.") from error
+    return found
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Errors of the disk in one sentence."""
+    try:
+        yield
+    except CannotWrite as error:
+        raise _in_words(folder, error.__cause__ or error) from error
+    except (OSError, sql.exc.OperationalError) as error:
+        raise _in_words(folder, error) from error
+
+
+def _in_words(folder: Path, error: BaseException) -> CannotWrite:
+    text = str(error.__cause__ or error)
+    full = getattr(error, "errno", None) in (28, 122) or "is full" in text or "No space left" in text
+    other = f"'{folder}' cannot be written: {text.splitlines()[0]}."
+    return CannotWrite(FULL.format(folder) if full else other)
