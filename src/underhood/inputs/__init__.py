@@ -13,7 +13,9 @@ from underhood.inputs.baseline import (
     Zeros,
     as_baseline,
 )
+from underhood.inputs.dataset import Dataset
 from underhood.inputs.gather import Gathered, gather
+from underhood.inputs.given_dataset import as_dataset
 from underhood.inputs.grouping import Grouping, Labels, Windows, elements, patches, superpixels
 from underhood.inputs.images import find_pictures, read_picture
 from underhood.inputs.variants import Crop, Variants
@@ -24,6 +26,7 @@ __all__ = [
     "Blur",
     "Constant",
     "Crop",
+    "Dataset",
     "Gathered",
     "Grouping",
     "Inpaint",
@@ -36,6 +39,7 @@ __all__ = [
     "Windows",
     "Zeros",
     "as_baseline",
+    "as_dataset",
     "elements",
     "find_pictures",
     "gather",

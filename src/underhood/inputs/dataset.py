@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -30,9 +31,15 @@ class Row:
 
     def read_mask(self) -> NDArray[np.bool_] | None:
         """(H, W), in the picture's own size; None where there is none."""
-        if self.mask is None or isinstance(self.mask, np.ndarray):
-            return self.mask
-        return np.asarray(read_picture(self.mask).convert("L")) > 127
+        if self.mask is None:
+            return None
+        if isinstance(self.mask, str | Path):
+            values = np.asarray(read_picture(self.mask).convert("L"))
+        else:
+            values = np.asarray(self.mask)
+        if values.dtype == np.bool_:
+            return values
+        return values > (127 if values.max() > 127 else 0)  # some write 1, or the number of a class, for 255
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,49 @@ class Dataset(Sequence[Row]):
         return tuple(sorted({row.label for row in self.rows if row.label is not None}))
 
     @classmethod
+    def from_folder(
+        cls, path: str | Path, *, metadata: str | Path | None = None, masks: str | Path | None = None
+    ) -> "Dataset":
+        """From a folder with a folder for each class; pictures lie in it at any depth.
+
+        Where every folder of the first level is called train, training, val, valid, validation, dev, test or
+        testing, these are the splits, and the classes are the folders within. Pictures in no class folder
+        are left out, unless none is in any: then all are kept, without labels.
+
+        metadata: a table (csv) with a column for the picture (file, image, name, …); its others are kept as
+                  text, and one called split becomes the split as well.
+        masks:    a folder of masks of the subject, in white, with the pictures' names, or these and _mask.
+        """
+        from underhood.inputs.dataset_files import Beside, from_folder
+
+        return from_folder(path, Beside(metadata, masks))
+
+    @classmethod
+    def from_table(
+        cls,
+        images: str | Path,
+        labels: str | Path,
+        *,
+        metadata: str | Path | None = None,
+        masks: str | Path | None = None,
+    ) -> "Dataset":
+        """From a folder of pictures and a table (csv) with their labels.
+
+        labels: has a header, a column for the picture (file, image, name, …) and one for the label (label,
+                class, dx, …); a third may be called split, and others are kept as metadata. Names may leave
+                out the suffix and the folder. Pictures it does not name are left out.
+
+        metadata and masks as in `from_folder`.
+        """
+        from underhood.inputs.dataset_files import Beside, from_table
+
+        return from_table(images, labels, Beside(metadata, masks))
+
+    @classmethod
     def of(
         cls,
         pictures: Sequence[Any],
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str | None] | None = None,
         *,
         masks: Sequence[Any] | None = None,
         metadata: Sequence[Mapping[str, str]] | None = None,
@@ -90,7 +136,7 @@ class Dataset(Sequence[Row]):
                     number,
                     f"picture {number}",
                     pictures[number],
-                    None if labels is None else str(labels[number]),
+                    None if labels is None or labels[number] is None else str(labels[number]),
                     None if splits is None else splits[number],
                     {} if metadata is None else metadata[number],
                     None if masks is None else masks[number],

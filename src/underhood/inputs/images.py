@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from underhood.errors import BadInput
+from underhood.inputs.names import printable
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 LARGE = 24_000_000  # pixels; a picture beyond that is read at a fraction of its size
@@ -26,10 +27,10 @@ def read_picture(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     if os.path.isdir(path):
-        raise BadInput(f"The folder '{path}' holds no pictures ({', '.join(SUFFIXES)}).")
+        raise BadInput(f"The folder '{printable(str(path))}' holds no pictures ({', '.join(SUFFIXES)}).")
     if not os.path.isfile(path):  # which, unlike Path's, takes any name
-        raise BadInput(f"There is no file '{path}'.")
-    with _in_words(f"'{path.name}'"), warnings.catch_warnings():
+        raise BadInput(f"There is no file '{printable(str(path))}'.")
+    with _in_words(f"'{printable(path.name)}'"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's size warning; the size is handled here
         return _upright(_opened(path))
 
