@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from underhood.inputs import *  # noqa: F403
     from underhood.methods import *  # noqa: F403
     from underhood.models import *  # noqa: F403
+    from underhood.playbooks import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-_ROOMS = ("models", "inputs", "engine", "methods", "checks")
+_ROOMS = ("models", "inputs", "engine", "methods", "checks", "playbooks")
 
 
 def __getattr__(name: str) -> Any:

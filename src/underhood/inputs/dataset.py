@@ -48,11 +48,14 @@ class Dataset(Sequence[Row]):
 
     name:     of the folder, or what the user called it.
     problems: a sentence for each thing that was left out, such as a label without a picture.
+    loaded:   the paths it was read from, as `as_dataset` takes them (data, labels, metadata, masks); empty
+              where it was given.
     """
 
     rows: Sequence[Row]
     name: str = "data"
     problems: tuple[str, ...] = ()
+    loaded: Mapping[str, str] = field(default_factory=dict)
 
     @overload
     def __getitem__(self, key: int) -> Row: ...

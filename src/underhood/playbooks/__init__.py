@@ -1,7 +1,8 @@
 """Is the model right for the right reasons across the data? Audits, made of playbooks."""
 
+from underhood.playbooks.audit import Audit, audit, resume
 from underhood.playbooks.finding import Effect, Finding, Outcome
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.survey import Survey
 
-__all__ = ["Effect", "Finding", "Outcome", "Playbook", "Survey"]
+__all__ = ["Audit", "Effect", "Finding", "Outcome", "Playbook", "Survey", "audit", "resume"]

@@ -62,17 +62,24 @@ def survey_shards(
     *,
     shape: Sequence[int] | None = None,
 ) -> Iterator[ShardResult]:
-    """One shard after the other, as `survey_shard`; the next rows are read while the network runs."""
+    """One shard after the other, as `survey_shard`; the next rows are read while the network runs.
+
+    settings.progress is told of rows, settings.cancel asked between micro-batches.
+    """
     settings = settled(model, settings or Settings())
-    shards = [list(numbers) for numbers in shards]
+    quiet, shards = replace(settings, progress=None), [list(numbers) for numbers in shards]
+    done, total = 0, sum(map(len, shards))
     batches = [numbers[at : at + AT_ONCE] for numbers in shards for at in range(0, len(numbers), AT_ONCE)]
     coming = read_ahead(model, dataset, batches)
     for numbers in shards:
-        engine, watch, found = Engine(model, settings), Stopwatch(), _Found()
+        engine, watch, found = Engine(model, quiet), Stopwatch(), _Found()
         while len(found.records) < len(numbers):
             readings = next(coming)
             shape = tuple(shape or first_shape(readings) or ())
             found.add(engine, [_fitting(reading, shape) for reading in readings])
+            done += len(readings)
+            if settings.progress:
+                settings.progress(done, total)
         yield found.result(made(model, engine, watch, shape or (), len(numbers)))
 
 
@@ -90,7 +97,7 @@ def read_ahead(model: Model, dataset: Dataset, batches: Sequence[Sequence[int]])
 
         def start() -> None:
             if (numbers := next(left, None)) is not None:
-                waiting.append([pool.submit(read_row, model, dataset[number]) for number in numbers])
+                waiting.append([pool.submit(read_row, model, dataset[number], number) for number in numbers])
 
         try:
             for _ in range(AHEAD):
@@ -103,10 +110,10 @@ def read_ahead(model: Model, dataset: Dataset, batches: Sequence[Sequence[int]])
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def read_row(model: Model, row: Row) -> Reading:
-    record = Record(
-        row.number, printable(row.name), digest_of(row.source), printable(row.label), printable(row.split)
-    )
+def read_row(model: Model, row: Row, number: int) -> Reading:
+    """number: of the row in the data set."""
+    told = [printable(text) for text in (row.name, row.label, row.split)]
+    record = Record(number, told[0], digest_of(row.source), *told[1:])
     try:
         return Reading(record, gather(model, row.source).tensor[0])
     except (BadInput, InvalidArgument) as error:

@@ -10,9 +10,12 @@ A shard is written first (`write`, by any process), then committed (`commit`, by
 transaction with all of its records: until then it is not there. So a kill loses the shard in work at most.
 """
 
+import hashlib
 import json
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,8 @@ from underhood.store.digests import combined
 from underhood.store.result import Record, ShardResult
 
 ABOUT, RECORDS, ARRAYS, SCALARS = "audit.json", "records.sqlite", "maps.zarr", "scalars"
-MAY_DIFFER = ("playbooks", "versions", "time")  # between an audit and one that goes on with it
+OUTCOMES = "outcomes"
+MAY_DIFFER = ("model", "data", "problems", "playbooks", "versions", "time")  # where an audit goes on
 FULL = "The disk is full at '{}'; make room and go on with the audit: what was done is kept."
 
 
@@ -39,33 +43,39 @@ class Store:
     def __init__(self, folder: str | Path):
         """Open an audit that was begun."""
         self.folder = Path(folder).expanduser()
-        if not (self.folder / ABOUT).exists():
+        if not self.is_in(self.folder):
             raise BadInput(f"'{self.folder}' holds no audit: there is no {ABOUT} in it.")
         self.about = _read(self.folder / ABOUT)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self.folder,)
 
+    @staticmethod
+    def is_in(folder: str | Path) -> bool:
+        return (Path(folder).expanduser() / ABOUT).exists()
+
     @classmethod
     def begin(cls, folder: str | Path, about: Mapping[str, Any]) -> "Store":
         """Begin an audit, or go on with the same one; refuse a folder that holds another.
 
-        about: ready for JSON; of it "rows" and "shard" (rows of a shard) are whole numbers, and "shapes" has
-        those of one row's "scores", "map" and "features".
+        about: ready for JSON; of it "rows" and "shard" (rows of a shard) are whole numbers, "shapes" has
+        those of one row's "scores", "map" and "features", and "playbooks" a "key" and parameters for each.
+        Playbooks may be added to an audit.
         """
         folder = Path(folder).expanduser()
         about = json.loads(json.dumps(about, allow_nan=False))
-        if (folder / ABOUT).exists():
+        if cls.is_in(folder):
             store = cls(folder)
             store._refuse_other(about)
-            about = {**store.about, "playbooks": about.get("playbooks", [])}
+            asked = {one["key"]: one for one in [*store.about["playbooks"], *about["playbooks"]]}
+            about = {**store.about, "playbooks": list(asked.values())}
             if about == store.about:
                 return store
         elif folder.exists() and any(not path.name.startswith(".") for path in _made(folder)):
             raise InvalidArgument(f"'{folder}' holds files of another kind; give a folder of its own.")
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / ABOUT).exists():
+            if not cls.is_in(folder):
                 arrays.create(folder / ARRAYS, about["rows"], about["shard"], about["shapes"])
                 (folder / SCALARS).mkdir(exist_ok=True)
                 _make_tables(folder / RECORDS, about)
@@ -85,6 +95,10 @@ class Store:
             )
 
     # Shards
+
+    @property
+    def rows_in_all(self) -> int:
+        return int(self.about["rows"])
 
     @property
     def shards(self) -> int:
@@ -184,9 +198,71 @@ class Store:
                 connection.execute(sql.update(tables.audit).values(data_digest=known))
         return str(known)
 
+    # What playbooks found
+
+    def keep(
+        self,
+        playbook: str,
+        parameters: Mapping[str, Any],
+        document: Mapping[str, Any],
+        held: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """An outcome in place of an older one of the same playbook, whole or not at all.
+
+        document: ready for JSON, with a "summary" and a list of "findings"; held: the findings' arrays.
+        """
+        digest = hashlib.sha256(json.dumps([parameters, document], sort_keys=True).encode()).hexdigest()
+        name = f"{playbook}-{digest[:12]}.npz"
+        told = {"playbook": playbook, "parameters": dict(parameters), "document": dict(document)}
+        with writing(self.folder):
+            self._keep_arrays(name, held)
+            with self.database.begin() as connection:
+                for table in (tables.findings, tables.outcomes):
+                    connection.execute(sql.delete(table).filter_by(playbook=playbook))
+                connection.execute(
+                    sql.insert(tables.outcomes).values(
+                        **told, summary=document["summary"], arrays=name, time=_now()
+                    )
+                )
+                columns = [one.name for one in tables.findings.c]
+                if document["findings"]:
+                    connection.execute(
+                        sql.insert(tables.findings),
+                        [{name: found[name] for name in columns} for found in document["findings"]],
+                    )
+
+    def _keep_arrays(self, name: str, held: Mapping[str, NDArray[Any]]) -> None:
+        (self.folder / OUTCOMES).mkdir(exist_ok=True)
+        with atomic(self.folder / OUTCOMES / name) as temporary:
+            np.savez_compressed(temporary, **dict(held))  # type: ignore[arg-type]
+            arrays.synced(temporary)
+        arrays.synced(self.folder / OUTCOMES / name)
+
+    def asked(self, playbook: str) -> dict[str, Any] | None:
+        """The parameters of a playbook whose outcome is kept; None where there is none."""
+        with self.database.connect() as connection:
+            return connection.scalar(sql.select(tables.outcomes.c.parameters).filter_by(playbook=playbook))
+
+    def kept(self, playbook: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+        """The document of an outcome, and its arrays; None where there is none."""
+        columns = tables.outcomes.c.document, tables.outcomes.c.arrays
+        with self.database.connect() as connection:
+            found = connection.execute(sql.select(*columns).filter_by(playbook=playbook)).one_or_none()
+        if found is None:
+            return None
+        try:
+            with np.load(self.folder / OUTCOMES / found.arrays, allow_pickle=False) as held:
+                return found.document, dict(held)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise BadInput(f"'{self.folder / OUTCOMES / found.arrays}' cannot be read.") from error
+
     @cached_property
     def database(self) -> sql.Engine:
         return _database(self.folder / RECORDS)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _database(path: Path) -> sql.Engine:

@@ -58,6 +58,7 @@ outcomes = Table(
     Column("parameters", JSON, nullable=False),
     Column("summary", Text, nullable=False),
     Column("document", JSON, nullable=False),  # the whole outcome, but for its arrays
+    Column("arrays", String, nullable=False),  # file in the folder outcomes
     Column("time", String, nullable=False),
 )
 

@@ -1,0 +1,116 @@
+"""What an audit is: written down before it begins, so that nothing else goes on in its folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from underhood.engine import Engine, Settings, grad_cam_layer
+from underhood.errors import BadInput, BadModel, InvalidArgument
+from underhood.inputs.dataset import Dataset
+from underhood.methods.provenance import Stopwatch, provenance
+from underhood.models import Model, load
+from underhood.models.preprocess import read_preprocess
+from underhood.playbooks.kept import plain
+from underhood.playbooks.playbook import Playbook
+from underhood.playbooks.survey import look
+from underhood.playbooks.surveying import METHOD, read_row
+from underhood.store.digests import listing
+
+FORMAT = 1
+TRIES = 16  # inputs that the model may fail on before it is taken to fail on all
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Shapes of one row, from the first input that could be read and that the model did not fail on."""
+
+    input: tuple[int, ...]
+    scores: tuple[int, ...]
+    map: tuple[int, ...]
+    features: tuple[int, ...]
+    layer: str
+
+
+def probe(model: Model, dataset: Dataset, settings: Settings) -> Probe:
+    engine = Engine(model, replace(settings, progress=None))
+    tried, first = 0, ""
+    for number, row in enumerate(dataset):
+        reading = read_row(model, row, number)
+        first = first or str(reading.record.failure)
+        if reading.tensor is None:
+            continue
+        try:
+            found = look(engine, reading.tensor[None])
+        except BadModel:
+            tried += 1
+            if tried == min(TRIES, len(dataset)):
+                raise
+            continue
+        return Probe(
+            input=tuple(reading.tensor.shape),
+            scores=found.scores.shape[1:],
+            map=found.maps.shape[1:],
+            features=found.features.shape[1:],
+            layer=grad_cam_layer(engine, reading.tensor).name,
+        )
+    raise BadInput(f"None of the {len(dataset)} pictures can be used; of the first: {first}")
+
+
+def about(  # noqa: PLR0917
+    model: Model,
+    dataset: Dataset,
+    playbooks: Sequence[Playbook],
+    settings: Settings,
+    shard: int,
+    seen: Probe,
+) -> dict[str, Any]:
+    """As `Store.begin` takes it."""
+    known = provenance(model, Engine(model, settings), Stopwatch(), 0)
+    return {
+        "format": FORMAT,
+        "model": {"name": model.name, "loaded": dict(model.loaded)},
+        "model_digest": model.digest_of(model.seen()),
+        "classes": list(model.labels) if model.labels else None,
+        "preprocess": known["preprocess"],
+        "data": {"name": dataset.name, "loaded": plain(dataset.loaded)},
+        "rows": len(dataset),
+        "listing": listing(dataset),
+        "problems": list(dataset.problems),
+        "method": {"key": METHOD, "layer": seen.layer},
+        "shapes": {name: list(getattr(seen, name)) for name in ("input", "scores", "map", "features")},
+        "shard": shard,
+        "seed": settings.seed,
+        "precision": settings.precision,
+        "playbooks": [{"key": one.key, "parameters": plain(one.parameters())} for one in playbooks],
+        "versions": known["versions"],
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def reloaded_model(about: Mapping[str, Any]) -> Model:
+    """The model as it was asked for then."""
+    asked = about["model"]["loaded"]
+    if "source" not in asked:
+        raise InvalidArgument(
+            f"The audit does not say where its model {about['model']['name']} came from; give the model."
+        )
+    return load(
+        asked["source"],
+        weights=asked.get("weights"),
+        labels=about["classes"],
+        preprocess=read_preprocess(about["preprocess"]),
+        layer=asked.get("layer"),
+    )
+
+
+def reloaded_data(about: Mapping[str, Any]) -> Dataset:
+    """The data set as it was asked for then."""
+    asked = dict(about["data"]["loaded"])
+    if "data" not in asked:
+        raise InvalidArgument("The audit's pictures were given in memory; give them again.")
+    return as_dataset(asked.pop("data"), **asked)
+
+
+def as_dataset(data: Any, **_: str) -> Dataset:
+    return data if isinstance(data, Dataset) else Dataset.of(data)
