@@ -286,6 +286,29 @@ def test_lists_of_names_are_short() -> None:
     assert printable("plain ü") == "plain ü"
 
 
+def test_a_data_set_can_be_read_again_from_what_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "d", "nv/a.png", "mel/b.png")
+    draw(tmp_path / "m", "a.png", "b.png")
+    told = str(table(tmp_path / "t.csv", "file,label,sex", "a,0,f", "b,1,m"))
+    monkeypatch.chdir(tmp_path)
+    asked = (
+        Dataset.from_folder("d"),
+        Dataset.from_folder("d", metadata="t.csv", masks="m"),
+        Dataset.from_table("d", "t.csv", metadata=Path("t.csv")),
+    )
+    monkeypatch.chdir("/")
+    for dataset in asked:
+        again = as_dataset(**json.loads(json.dumps(dataset.loaded)))
+        assert [(r.name, r.label, r.metadata) for r in again] == [
+            (r.name, r.label, r.metadata) for r in dataset
+        ]
+        assert [row.read_mask() is None for row in again] == ["masks" not in dataset.loaded] * 2
+    assert asked[2].loaded == {"data": str(tmp_path / "d"), "labels": told, "metadata": told}
+    assert not as_dataset(torch.zeros(1, 3, 2, 2)).loaded
+
+
 # -- whatever the user has ---------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ Only names are read here; a picture is opened when it is needed.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sys import intern
 
@@ -39,7 +39,7 @@ def from_folder(path: PathLike, beside: Beside = Beside()) -> Dataset:
     else:
         kept = drafts
         problems = (f"The pictures in '{pictures.name}' have no labels: there is no folder for each class.",)
-    return _dataset(pictures, kept, problems, beside, masks)
+    return _asked(_dataset(pictures, kept, problems, beside, masks), beside, data=path)
 
 
 def from_table(images: PathLike, labels: PathLike, beside: Beside = Beside()) -> Dataset:
@@ -47,7 +47,8 @@ def from_table(images: PathLike, labels: PathLike, beside: Beside = Beside()) ->
     table = Table.open(labels)
     pictures, masks = _apart(images, beside.masks)
     drafts, problems = labelled(pictures.paths, table)
-    return _dataset(pictures, drafts, problems, beside, masks)
+    found = _dataset(pictures, drafts, problems, beside, masks)
+    return _asked(found, beside, data=images, labels=labels)
 
 
 def from_paths(
@@ -63,6 +64,15 @@ def from_paths(
     drafts = [Draft(path, label) for path, label in zip(pictures.paths, chosen, strict=True)]
     masks = None if beside.masks is None else Pictures.within(beside.masks)
     return _dataset(pictures, drafts, (), beside, masks)
+
+
+def _asked(dataset: Dataset, beside: Beside, **places: PathLike) -> Dataset:
+    """With how it was asked for, also for whoever is in another folder then."""
+    given = {**places, "metadata": beside.metadata, "masks": beside.masks}
+    loaded = {
+        name: os.path.abspath(os.path.expanduser(os.fspath(p))) for name, p in given.items() if p is not None
+    }
+    return replace(dataset, loaded=loaded)
 
 
 def _apart(images: PathLike, masks: PathLike | None) -> tuple[Pictures, Pictures | None]:

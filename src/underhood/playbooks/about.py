@@ -7,7 +7,7 @@ from typing import Any
 
 from underhood.engine import Engine, Settings, grad_cam_layer
 from underhood.errors import BadInput, BadModel, InvalidArgument
-from underhood.inputs.dataset import Dataset
+from underhood.inputs import Dataset, as_dataset
 from underhood.methods.provenance import Stopwatch, provenance
 from underhood.models import Model, load
 from underhood.models.preprocess import read_preprocess
@@ -110,7 +110,3 @@ def reloaded_data(about: Mapping[str, Any]) -> Dataset:
     if "data" not in asked:
         raise InvalidArgument("The audit's pictures were given in memory; give them again.")
     return as_dataset(asked.pop("data"), **asked)
-
-
-def as_dataset(data: Any, **_: str) -> Dataset:
-    return data if isinstance(data, Dataset) else Dataset.of(data)

@@ -14,7 +14,7 @@ from torch import nn
 from underhood.atomic import CannotWrite, atomic
 from underhood.engine import Settings
 from underhood.errors import BadInput, Cancelled, InvalidArgument, MissingExtra, UnderhoodError
-from underhood.inputs.dataset import Dataset
+from underhood.inputs import Dataset, as_dataset
 from underhood.models import Model, load
 from underhood.playbooks.engines import Work, engine_of
 from underhood.playbooks.finding import SEVERITIES, Finding, Outcome
@@ -55,8 +55,6 @@ def audit(
     settings:  keywords of `underhood.Settings`: device, precision, memory, seed, progress, cancel.
     """
     _need_packages()
-    from underhood.playbooks.about import as_dataset
-
     chosen, run = as_playbooks(playbooks), engine_of(engine)
     model = load(model) if isinstance(model, str) else model
     model = model if isinstance(model, Model) else Model(model)
@@ -114,8 +112,6 @@ class Audit:
         cls, folder: str | Path, *, model: Model | None = None, dataset: Any = None, **settings: Any
     ) -> "Audit":
         """An audit from its folder; model and data are loaded again as they were, where not given."""
-        from underhood.playbooks.about import as_dataset
-
         store = _opened(folder)
         model = _model_of(store) if model is None else model
         dataset = _data_of(store) if dataset is None else as_dataset(dataset)
