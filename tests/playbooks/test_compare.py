@@ -8,7 +8,8 @@ from scipy.stats import binomtest
 
 from underhood.errors import InvalidArgument
 from underhood.playbooks import Effect, Finding
-from underhood.playbooks.compare import Version, compared, mcnemar, paired_difference
+from underhood.playbooks.compare import Version, compared
+from underhood.playbooks.statistics import mcnemar, paired_difference
 
 
 def finding(key="ruler", *, playbook="shortcuts", label="malignant", effect=None, region=None):
@@ -20,7 +21,7 @@ def finding(key="ruler", *, playbook="shortcuts", label="malignant", effect=None
 
 def version(name="v1", **given):
     known = {
-        "model": "net", "data": "d1", "pictures": ["a.png", "b.png"], "labels": ["cat", "dog"],
+        "model": "net", "pictures": ["a.png", "b.png"], "digests": ["a1", "b1"], "labels": ["cat", "dog"],
         "predicted": ["cat", "dog"], "findings": (), "asked": ("shortcuts",),
     }  # fmt: skip
     return Version(name, **(known | given))
@@ -101,7 +102,7 @@ def test_accuracy_and_changed_predictions_are_counted_over_the_same_pictures():
     before = ["cat"] * 50 + ["dog"] * 10 + ["dog"] * 30 + ["cat"] * 10
     after = ["cat"] * 60 + ["dog"] * 27 + ["cat"] * 3 + ["dog"] * 9 + [None]
     names = [f"{i}.png" for i in range(100)]
-    told = {"pictures": names, "labels": labels}
+    told = {"pictures": names, "digests": names, "labels": labels}
     found = compared(version(predicted=before, **told), version("v2", predicted=after, **told))
     assert found.accuracy.pictures == 90
     assert found.accuracy.before == pytest.approx(80 / 90)
@@ -141,10 +142,10 @@ def test_two_models_that_never_differ_have_a_difference_of_nothing_within_an_int
 
 
 DIFFERENT = {
-    "another number of pictures": ({"data": "d2", "pictures": ["a.png"], "labels": ["cat"],
+    "another number of pictures": ({"pictures": ["a.png"], "digests": ["a1"], "labels": ["cat"],
                                     "predicted": ["cat"]}, "2 and 1 pictures"),
-    "another picture": ({"data": "d2", "pictures": ["a.png", "c.png"]}, "picture 2 is 'b.png'"),
-    "other bytes": ({"data": "d2"}, "not the same bytes"),
+    "another picture": ({"pictures": ["a.png", "c.png"]}, "picture 2 is 'b.png'"),
+    "other bytes": ({"digests": ["a1", "b2"]}, "other bytes in 1 picture"),
     "other labels": ({"labels": ["cat", "cat"]}, "different labels for 1 picture"),
 }  # fmt: skip
 

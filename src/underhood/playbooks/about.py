@@ -11,6 +11,7 @@ from underhood.inputs import Dataset, as_dataset
 from underhood.methods.provenance import Stopwatch, provenance
 from underhood.models import Model, load
 from underhood.models.preprocess import read_preprocess
+from underhood.playbooks.classes import unfit
 from underhood.playbooks.kept import plain
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.survey import look
@@ -76,7 +77,7 @@ def about(  # noqa: PLR0917
         "data": {"name": dataset.name, "loaded": plain(dataset.loaded)},
         "rows": len(dataset),
         "listing": listing(dataset),
-        "problems": list(dataset.problems),
+        "problems": [*model.notes, *dataset.problems, *unfit(model, dataset, seen.scores[0])],
         "method": {"key": METHOD, "layer": seen.layer},
         "shapes": {name: list(getattr(seen, name)) for name in ("input", "scores", "map", "features")},
         "shard": shard,

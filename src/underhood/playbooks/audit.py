@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -16,6 +16,7 @@ from underhood.engine import Settings
 from underhood.errors import BadInput, Cancelled, InvalidArgument, MissingExtra, UnderhoodError
 from underhood.inputs import Dataset, as_dataset
 from underhood.models import Model, load
+from underhood.playbooks.classes import named
 from underhood.playbooks.engines import Work, engine_of
 from underhood.playbooks.finding import SEVERITIES, Finding, Outcome
 from underhood.playbooks.kept import as_document, from_document, plain
@@ -27,6 +28,7 @@ from underhood.plugins import plugin
 if TYPE_CHECKING:
     from underhood.store import Store
 
+Begin = Callable[[str, int | None], None]
 SHARD = 512  # rows
 FINDINGS, REPORT = "findings.json", "report.html"
 NEEDED = ("zarr", "pyarrow", "sqlalchemy", "sklearn", "scipy")
@@ -41,6 +43,7 @@ def audit(
     engine: str = "local",
     shard: int | None = None,
     options: Mapping[str, Any] | None = None,
+    begin: Begin | None = None,
     **settings: Any,
 ) -> "Audit":
     """What playbooks find of a model over a data set, with every explanation behind it.
@@ -52,6 +55,7 @@ def audit(
                however that was; `Audit.open` opens it. Without it, the audit is gone with the program.
     engine:    who does the work, see `engines`; options are its own, such as workers.
     shard:     rows that are done as one, and lost at most when the audit is stopped.
+    begin:     called with the name of each stage that begins, and how much it is in all, where that is known.
     settings:  keywords of `underhood.Settings`: device, precision, memory, seed, progress, cancel.
     """
     _need_packages()
@@ -60,12 +64,16 @@ def audit(
     model = model if isinstance(model, Model) else Model(model)
     dataset, wanted = as_dataset(dataset), Settings(**settings)
     temporary = tempfile.TemporaryDirectory(prefix="underhood-audit-") if out is None else None
-    store = _begun(Path(temporary.name if temporary else str(out)), model, dataset, chosen, wanted, shard)
+    folder = Path(temporary.name if temporary else str(out))
+    model, store = _begun(folder, model, dataset, chosen, wanted, shard)
+    begin = begin or (lambda _name, _total: None)
     if missing := store.missing():
+        begin("pictures", len(dataset))
         shape = tuple(store.about["shapes"]["input"])
         run(Work(model, dataset, store, missing, wanted, shape, options or {}))
     found = Audit(store, stored_survey(model, dataset, store, wanted), temporary)
     for one in chosen:
+        begin(one.key, None)
         found.ask(one)
     found.write_findings()
     return found
@@ -78,6 +86,7 @@ def resume(
     dataset: Any = None,
     engine: str = "local",
     options: Mapping[str, Any] | None = None,
+    begin: Begin | None = None,
     **settings: Any,
 ) -> "Audit":
     """Go on with the audit in a folder; model and data are loaded again as then, where not given."""
@@ -90,6 +99,7 @@ def resume(
         engine=engine,
         shard=store.about["shard"],
         options=options,
+        begin=begin,
         **{"seed": store.about["seed"], "precision": store.about["precision"], **settings},
     )
 
@@ -222,7 +232,8 @@ def _begun(  # noqa: PLR0917
     playbooks: Sequence[Playbook],
     settings: Settings,
     shard: int | None,
-) -> "Store":
+) -> tuple[Model, "Store"]:
+    """The model with the names of its classes, and the folder."""
     from underhood.playbooks.about import about, probe
     from underhood.store import Store
 
@@ -233,7 +244,8 @@ def _begun(  # noqa: PLR0917
     if shard is None:
         shard = Store(folder).about["shard"] if Store.is_in(folder) else SHARD
     seen = probe(model, dataset, settings)
-    return Store.begin(folder, about(model, dataset, playbooks, settings, shard, seen))
+    model = named(model, dataset, seen.scores[0])
+    return model, Store.begin(folder, about(model, dataset, playbooks, settings, shard, seen))
 
 
 def _again(asked: Mapping[str, Any]) -> Playbook:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import hypot, sqrt
-from statistics import NormalDist
+from math import hypot
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from underhood.errors import InvalidArgument
 from underhood.playbooks.finding import Effect, Finding
+from underhood.playbooks.kept import from_document
+from underhood.playbooks.statistics import mcnemar, paired_difference
 
 SAME_REGION = 0.3  # overlap of two findings' regions, from which they are taken for one
 
@@ -18,20 +20,45 @@ SAME_REGION = 0.3  # overlap of two findings' regions, from which they are taken
 class Version:
     """What comparing needs of an audit; pictures (n,) in the data set's order, classes by name.
 
-    name:   of the audit; model: of its model.
-    data:   digest over all bytes of the pictures.
-    labels: None where a picture has none; predicted: None where a picture could not be read.
-    asked:  keys of the playbooks that were run.
+    name:    of the audit; model: of its model.
+    digests: over all bytes of each picture, None where they cannot be read.
+    labels:  None where a picture has none; predicted: None where there is nothing to tell of it.
+    asked:   keys of the playbooks that were run.
     """
 
     name: str
     model: str
-    data: str
     pictures: Sequence[str]
+    digests: Sequence[str | None]
     labels: Sequence[str | None]
     predicted: Sequence[str | None]
     findings: Sequence[Finding]
     asked: Sequence[str]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Version":
+        """From the folder of an audit that is done; neither its model nor its pictures are needed."""
+        from underhood.store import Store
+
+        store = Store(folder)
+        if store.missing():
+            raise InvalidArgument(
+                f"The audit in '{folder}' is not done; go on with: underhood audit --resume {folder}"
+            )
+        about, records = store.about, list(store.records())
+        kept = {one["key"]: store.kept(one["key"]) for one in about["playbooks"]}
+        outcomes = {key: from_document(*found) for key, found in kept.items() if found is not None}
+        classes = about["classes"] or [f"class {number}" for number in range(about["shapes"]["scores"][0])]
+        return cls(
+            name=str(folder),
+            model=about["model"]["name"],
+            pictures=[record.name for record in records],
+            digests=[record.sha256 for record in records],
+            labels=[record.label for record in records],
+            predicted=[None if r.predicted is None else classes[r.predicted] for r in records],
+            findings=[finding for outcome in outcomes.values() for finding in outcome.findings],
+            asked=tuple(outcomes),
+        )
 
 
 @dataclass(frozen=True)
@@ -138,6 +165,11 @@ class Comparison:
         return f"Findings: {told}."
 
 
+def compare(before: str | Path, after: str | Path) -> Comparison:
+    """Two audits by their folders."""
+    return compared(Version.read(before), Version.read(after))
+
+
 def compared(before: Version, after: Version) -> Comparison:
     """The two side by side; refused where their data differ."""
     _same_data(before, after)
@@ -161,24 +193,29 @@ def compared(before: Version, after: Version) -> Comparison:
 
 def _same_data(before: Version, after: Version) -> None:
     both = f"'{before.name}' and '{after.name}'"
-    if before.data != after.data:
-        why = _first_difference(before.pictures, after.pictures)
+    if why := _difference(before, after):
         raise InvalidArgument(f"The audits {both} are of different data ({why}), so they cannot be compared.")
-    if list(before.labels) != list(after.labels):
-        number = sum(a != b for a, b in zip(before.labels, after.labels, strict=True))
+    if number := _unlike(before.labels, after.labels):
         raise InvalidArgument(
             f"The audits {both} have different labels for {_count(number, 'picture')}, so they cannot be "
             "compared; audit both with the same labels."
         )
 
 
-def _first_difference(before: Sequence[str], after: Sequence[str]) -> str:
-    if len(before) != len(after):
-        return f"{len(before):,} and {len(after):,} pictures"
-    for number, (one, other) in enumerate(zip(before, after, strict=True), start=1):
+def _difference(before: Version, after: Version) -> str | None:
+    """Between the pictures, in words; None where there is none."""
+    if len(before.pictures) != len(after.pictures):
+        return f"{len(before.pictures):,} and {len(after.pictures):,} pictures"
+    for number, (one, other) in enumerate(zip(before.pictures, after.pictures, strict=True), start=1):
         if one != other:
             return f"picture {number:,} is '{one}' in the first and '{other}' in the second"
-    return "the same names, but not the same bytes"
+    if number := _unlike(before.digests, after.digests):
+        return f"the same names, but other bytes in {_count(number, 'picture')}"
+    return None
+
+
+def _unlike(before: Sequence[Any], after: Sequence[Any]) -> int:
+    return sum(one != other for one, other in zip(before, after, strict=True))
 
 
 def _changed(before: Version, after: Version) -> Iterator[Changed]:
@@ -211,20 +248,6 @@ def _accuracy(
         high,
         mcnemar(won, lost),
     )
-
-
-def paired_difference(won: int, lost: int, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of (won - lost) / count, of pairs: the adjusted Wald interval of Bonett & Price (2012)."""
-    p, q = (won + 1) / (count + 2), (lost + 1) / (count + 2)
-    reach = NormalDist().inv_cdf((1 + level) / 2) * sqrt((p + q - (p - q) ** 2) / (count + 2))
-    return max(-1.0, p - q - reach), min(1.0, p - q + reach)
-
-
-def mcnemar(won: int, lost: int) -> float:
-    """p of the exact test: are as many won as lost?"""
-    from scipy.stats import binomtest
-
-    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def _matched(old: Sequence[Finding], new: Sequence[Finding]) -> list[tuple[Finding, Finding]]:

@@ -34,6 +34,20 @@ def newcombe(hits: float, of: int, other_hits: float, other_of: int, level: floa
     return Interval(float(first - second - below), float(first - second + above))
 
 
+def paired_difference(won: int, lost: int, of: int, level: float = 0.95) -> Interval:
+    """Interval of (won - lost) / of, the other pairs being alike (adjusted Wald, Bonett & Price 2012)."""
+    p, q = (won + 1) / (of + 2), (lost + 1) / (of + 2)
+    reach = normal_quantile((1 + level) / 2) * np.sqrt((p + q - (p - q) ** 2) / (of + 2))
+    return Interval(max(-1.0, float(p - q - reach)), min(1.0, float(p - q + reach)))
+
+
+def mcnemar(won: int, lost: int) -> float:
+    """Two-sided p-value of as many pairs being won as lost (McNemar's exact test)."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
 def holm(p: Sequence[float] | Floats) -> Floats:
     """p-values corrected for their number (Holm 1979): at or below α, they hold for all of them together."""
     given = np.asarray(p, dtype=np.float64)
