@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from benchmarks.shortcuts import told
 from benchmarks.shortcuts.scored import first_right, overlap, scored
 from benchmarks.shortcuts.spray import reduced, region, spray
 from underhood.playbooks.finding import Finding
@@ -81,3 +82,46 @@ def test_maps_are_made_small_and_of_equal_weight() -> None:
     assert small.shape == (3, 20, 20)
     np.testing.assert_allclose(small.sum((1, 2)), 1, rtol=1e-5)
     np.testing.assert_allclose(small[0, 0, 0], maps[0, :2, :3].sum() / maps[0].sum(), rtol=1e-5)
+
+
+def row(name: str, separation: float | None, right: bool | None = None, **given: object) -> dict:
+    """A model's line of results; right: of its top finding, None where nothing was found."""
+    found = (
+        None if separation is None else {"separation": separation, "overlap_mean": 0.1, "overlap_each": 0.4}
+    )
+    top = {"key": "k", "right": right, "overlap": 0.5, "called": None}
+    kinds = {"cheats": (True, "one class"), "clean": (False, "nowhere"), "idle": (False, "one class")}
+    known = {
+        "half": "set", "mark": "bar", "cheats": kinds[name][0], "placing": kinds[name][1], "seconds": 2.0,
+        "base": "mnist", "prevalence": 0.3, "architecture": "cnn", "first_right": None,
+        "accuracy": {"on its class": 0.9, "on the others": 0.4},
+        "findings": [] if right is None else [top], "spray": {"lrp": found, "gradcam": found},
+    }  # fmt: skip
+    return known | given
+
+
+def test_the_peers_threshold_keeps_cheating_and_clean_tuning_models_apart_best() -> None:
+    rows = [row("cheats", 0.9), row("cheats", 0.6), row("cheats", 0.2), row("clean", 0.5), row("clean", None)]
+    assert told.threshold("lrp", rows) == 0.6  # 2 of 3 against none; at 0.2 it is 3 of 3 against one of two
+    report = [row("cheats", 0.7, half="report"), row("cheats", 0.5, half="report")]
+    spotted = told.spotted("lrp", rows + report)
+    assert [spotted(r) for r in report] == [True, False]
+    assert not spotted(row("cheats", 0.9, mark="tint"))  # it has no names for what is all over the picture
+
+
+def test_shares_are_counted_over_the_models_that_they_are_about() -> None:
+    rows = [
+        row("cheats", 0.1, right=True), row("cheats", 0.1, right=False), row("cheats", 0.1),
+        row("clean", 0.1, right=False), row("clean", 0.1), row("idle", 0.1, right=True),
+    ]  # fmt: skip
+    text = told.headline(rows, rows)
+    line = next(line for line in text.splitlines() if "shortcuts playbook" in line)
+    assert [cell.split(":")[0].strip() for cell in line.split("|")[2:-1]] == [
+        "1 of 3", "1 of 3", "1 of 2", "1 of 1",
+    ]  # fmt: skip
+    assert "finds something in 2 of 3" in text
+    assert "33% (6% to 79%)" in line  # Wilson, 1 of 3
+    missed = told.lists(rows)
+    assert "top finding: 2." in missed
+    assert "False alarms: 1." in missed
+    assert "falls by 0.50" in missed
