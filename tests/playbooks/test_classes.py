@@ -1,10 +1,12 @@
 """Labels of the data, classes of the model."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 import underhood as uh
+from underhood.errors import BadInput
 from underhood.inputs.dataset import Dataset
 
 
@@ -52,3 +54,19 @@ def test_an_audit_that_goes_on_keeps_the_names_and_the_remark(tmp_path):
         found = uh.audit(model(2), data(["dog", "cat"]), playbooks=[], out=tmp_path / "audit")
         assert found.survey.classes == ("cat", "dog")
         assert len(found.problems) == 1
+
+
+def test_the_nearest_class_is_offered():
+    found = uh.audit(model(2, ("melanoma", "naevus")), data(["melanom", "naevus"]), playbooks=[])
+    assert found.problems[0].endswith(": 'melanom'; is 'melanom' the class 'melanoma'?")
+
+
+def test_labels_of_another_model_are_refused():
+    with pytest.raises(BadInput, match=r"None of the data's labels .* \('melanoma', 'naevus'\): 'mel', 'nv'"):
+        uh.audit(model(2, ("melanoma", "naevus")), data(["mel", "nv"]), playbooks=[])
+
+
+def test_numbers_stand_for_classes_that_have_names():
+    found = uh.audit(model(2, ("melanoma", "naevus")), data(["1", "0"]), playbooks=[])
+    assert found.survey.label.tolist() == [1, 0]
+    assert not found.problems

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -78,6 +79,18 @@ def displayed(model: Model, tensor: Tensor) -> NDArray[np.uint8] | None:
         pixels = (tensor - low).div_((high - low).clamp(min=1e-12))
     rounded = pixels.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
     return rounded.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+
+
+def mask_as_seen(model: Model, source: Any, mask: NDArray[np.bool_], size: tuple[int, int]) -> Tensor:
+    """A mask (H, W) of an input as the network sees it: resized and cropped as the input is."""
+    is_input = isinstance(source, Tensor) or (isinstance(source, np.ndarray) and source.dtype != np.uint8)
+    if model.preprocess is None or is_input:
+        seen = torch.from_numpy(mask).float()
+    else:
+        seen = model.preprocess.pixels(Image.fromarray(mask.astype(np.uint8) * 255))[0]
+    if seen.shape != size:
+        seen = F.interpolate(seen[None, None], size, mode="area")[0, 0]
+    return seen > 0.5
 
 
 def _one(model: Model, item: Any, number: int) -> tuple[str, Tensor]:

@@ -15,6 +15,7 @@ from underhood.atomic import CannotWrite, atomic
 from underhood.engine import Settings
 from underhood.errors import BadInput, Cancelled, InvalidArgument, MissingExtra, UnderhoodError
 from underhood.inputs import Dataset, as_dataset
+from underhood.inputs.label_classes import label_classes
 from underhood.models import Model, load
 from underhood.playbooks.classes import named
 from underhood.playbooks.engines import Work, engine_of
@@ -22,7 +23,7 @@ from underhood.playbooks.finding import SEVERITIES, Finding, Outcome
 from underhood.playbooks.kept import as_document, from_document, plain
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.registry import PlaybookLike, as_playbooks, playbook
-from underhood.playbooks.survey import Survey, classes_of
+from underhood.playbooks.survey import Survey
 from underhood.plugins import plugin
 
 if TYPE_CHECKING:
@@ -208,14 +209,15 @@ def stored_survey(model: Model, dataset: Dataset, store: "Store", settings: Sett
     number, predicted = store.columns()
     if not len(number):
         raise BadInput(f"None of the pictures could be read, such as {_first_failure(store)}")
+    scores = store.rows("scores", number)
     return Survey(
         model,
         dataset,
         settings,
         number=number,
-        label=classes_of(dataset, model.labels or ())[number],
+        label=label_classes(dataset, model.labels or (), scores.shape[1])[number],
         predicted=predicted,
-        scores=store.rows("scores", number),
+        scores=scores,
         maps=store.rows("maps", number),
         features=store.rows("features", number),
     )

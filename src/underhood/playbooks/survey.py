@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from underhood.engine import Engine, Settings, grad_cam_layer
 from underhood.inputs import gather
 from underhood.inputs.dataset import Dataset
-from underhood.inputs.gather import displayed
+from underhood.inputs.gather import displayed, mask_as_seen
+from underhood.inputs.label_classes import label_classes
 from underhood.methods.cam import grids, weighted
 from underhood.models import Class, Model
 
@@ -90,11 +90,11 @@ class Survey:
         if not found or any(mask is None for mask in found):
             return None
         height, width = self.inputs(rows[:1]).shape[-2:]
+        sources = [self.dataset[int(self.number[row])].source for row in rows]
         return torch.stack(
             [
-                F.interpolate(torch.from_numpy(mask)[None, None].float(), (height, width), mode="area")[0, 0]
-                > 0.5
-                for mask in found
+                mask_as_seen(self.model, source, mask, (height, width))
+                for source, mask in zip(sources, found, strict=True)
                 if mask is not None
             ]
         )
@@ -142,17 +142,9 @@ def surveyed(model: Model, dataset: Dataset, settings: Settings | None = None) -
         dataset,
         settings,
         number=np.arange(len(dataset)),
-        label=classes_of(dataset, model.labels or ()),
+        label=label_classes(dataset, model.labels or (), scores.shape[1]),
         predicted=scores.argmax(1),
         scores=scores,
         maps=maps,
         features=features,
     )
-
-
-def classes_of(dataset: Dataset, labels: Any) -> Indices:
-    """Each row's label as a class: by name, or by number for a model without labels."""
-    known = {str(label): index for index, label in enumerate(labels)} or {
-        str(number): number for number in range(len(dataset.labels))
-    }
-    return np.array([known.get(row.label, -1) if row.label is not None else -1 for row in dataset])
