@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench bench-gpu bench-verdict clean
+.PHONY: help demo test test-slow lint bench bench-gpu bench-verdict bench-shortcuts clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -40,6 +40,10 @@ bench-gpu: $(VENV)/dev  ## the same on a CUDA device: images per second, peak me
 bench-verdict: $(VENV)/dev  ## is the verdict right? on causes that were planted; about 20 minutes
 	$(BIN)/python -m benchmarks.verdict.run
 	$(BIN)/python -m benchmarks.verdict.told out/verdict/verdicts-standard.json
+
+bench-shortcuts: $(VENV)/dev  ## are shortcuts found that were planted, and none in clean models? half an hour
+	$(BIN)/python -m benchmarks.shortcuts.run
+	$(BIN)/python -m benchmarks.shortcuts.told out/shortcuts/results.jsonl
 
 clean:  ## remove the environment and everything that was made
 	rm -rf $(VENV) out .coverage .coverage.* .*_cache .hypothesis

@@ -115,6 +115,18 @@ BASES: dict[str, Callable[[Path], Base]] = {
 }
 
 
+NEEDED = {"ham10000": "ham10000", "mnist": "small", "cifar10": "small"}  # folders of the data
+
+
+def missing() -> dict[str, str]:
+    """By base, a sentence for those whose data are not there."""
+    return {
+        name: f"No {data_folder() / folder}: models on {name} are left out (UNDERHOOD_DATA says where data are)."
+        for name, folder in NEEDED.items()
+        if not (data_folder() / folder).exists()
+    }
+
+
 def read(path: Path, *, width: int, height: int) -> Pictures:
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BOX))

@@ -24,10 +24,12 @@ class Plain(nn.Module):
 
 
 class ResNet(nn.Module):
+    """Three residual blocks after one convolution, then an average over all places."""
+
     def __init__(self, classes: int, stride: int) -> None:
         super().__init__()
-        self.stem = normalised(3, 16, stride)
-        self.layers = nn.Sequential(Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 48, 2))
+        self.stem = normalised(3, 12, stride)
+        self.layers = nn.Sequential(Residual(12, 24, 2), Residual(24, 48, 2), Residual(48, 48, 1))
         self.head = nn.Linear(48, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 import underhood as uh
-from benchmarks.shortcuts.cases import Case, cases
-from benchmarks.shortcuts.models import accuracies, cheats, model
+from benchmarks.shortcuts.cases import Case
+from benchmarks.shortcuts.models import accuracies, asked_for, cheats, model
 from benchmarks.shortcuts.planted import Marked, held_out
 from benchmarks.shortcuts.scored import first_right, overlap, scored
 from benchmarks.shortcuts.spray import SHOWN, Cluster, reduced, region, spray
@@ -43,7 +43,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)  # on networks so small, threads cost more than they give
     path = asked.folder / "results.jsonl"
-    wanted = [case for case in cases() if asked.half in (None, case.half) and asked.only in case.name]
+    wanted = [case for case in asked_for(asked.half) if asked.only in case.name]
     known = {row["name"] for row in read(path)}
     left, until = [case for case in wanted if case.name not in known], time.perf_counter() + asked.seconds
     for done, case in enumerate(left):

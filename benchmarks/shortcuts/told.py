@@ -135,7 +135,8 @@ def headline(mine: Sequence[Row], rows: Sequence[Row]) -> str:
     anything = [f"{name} flags {share(flagged(peer, rows), groups[0])}" for peer, name in PEERS.items()]
     return "\n".join(lines) + (
         f"\n\nRight or not, of the cheating models the playbook finds something in "
-        f"{share(alarmed, groups[0])}; {'; '.join(anything)}. An audit takes {seconds:.1f} s (median) on one core."
+        f"{share(alarmed, groups[0])}; {'; '.join(anything)}. "
+        f"An audit takes {seconds:.1f} s (median) on one core."
     )
 
 

@@ -112,3 +112,12 @@ def test_the_benchmark_is_as_large_as_promised_and_its_halves_share_no_mark() ->
     assert {case.architecture for case in planted_ones} == {"cnn", "resnet", "vgg"}
     assert not {case.mark for case in report} & {case.mark for case in tuned} - {"none"}
     assert len({case.name for case in cases()}) == len(cases())
+
+
+def test_bases_without_their_data_are_left_out_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small").mkdir()
+    monkeypatch.setenv("UNDERHOOD_DATA", str(tmp_path))
+    assert {case.base for case in models.asked_for("set")} == {"dermoscopy", "mnist", "cifar10"}
+    assert "models on ham10000 are left out" in capsys.readouterr().out
