@@ -24,7 +24,10 @@ def version(name="v1", **given):
         "model": "net", "pictures": ["a.png", "b.png"], "digests": ["a1", "b1"], "labels": ["cat", "dog"],
         "predicted": ["cat", "dog"], "findings": (), "asked": ("shortcuts",),
     }  # fmt: skip
-    return Version(name, **(known | given))
+    told = known | given
+    pairs = zip(told["labels"], told["predicted"], strict=True)
+    right = [None if label is None or said is None else label == said for label, said in pairs]
+    return Version(name, right=right, **told)
 
 
 def corner(row, column, size=4):

@@ -1,6 +1,6 @@
 """Which of the model's classes the labels of a data set are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ def label_classes(dataset: Dataset, labels: Sequence[str], classes: int) -> NDAr
     )
 
 
-def known_labels(found: Sequence[str], labels: Sequence[str], classes: int) -> dict[str, int]:
+def known_labels(found: Collection[str], labels: Sequence[str], classes: int) -> dict[str, int]:
     """The class that each label stands for, given the labels that occur."""
     named = {str(label): index for index, label in enumerate(labels)}
     numbered = {str(number): number for number in range(classes)}

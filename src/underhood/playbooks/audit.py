@@ -91,7 +91,7 @@ def resume(
     **settings: Any,
 ) -> "Audit":
     """Go on with the audit in a folder; model and data are loaded again as then, where not given."""
-    store = _opened(folder)
+    store = opened(folder)
     return audit(
         _model_of(store) if model is None else model,
         _data_of(store) if dataset is None else dataset,
@@ -123,7 +123,7 @@ class Audit:
         cls, folder: str | Path, *, model: Model | None = None, dataset: Any = None, **settings: Any
     ) -> "Audit":
         """An audit from its folder; model and data are loaded again as they were, where not given."""
-        store = _opened(folder)
+        store = opened(folder)
         model = _model_of(store) if model is None else model
         dataset = _data_of(store) if dataset is None else as_dataset(dataset)
         asked = {"seed": store.about["seed"], "precision": store.about["precision"], **settings}
@@ -263,7 +263,16 @@ def _again(asked: Mapping[str, Any]) -> Playbook:
     return again
 
 
-def _opened(folder: str | Path) -> "Store":
+def holds_audit(folder: str | Path) -> bool:
+    """Whether an audit was begun there."""
+    _need_packages()
+    from underhood.store import Store
+
+    return Store.is_in(folder)
+
+
+def opened(folder: str | Path) -> "Store":
+    """What is kept in the folder of an audit; neither model nor data are loaded."""
     _need_packages()
     from underhood.store import Store
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from underhood.errors import InvalidArgument
+from underhood.inputs.label_classes import known_labels
+from underhood.playbooks.audit import opened
 from underhood.playbooks.finding import Effect, Finding
 from underhood.playbooks.kept import from_document
 from underhood.playbooks.statistics import mcnemar, paired_difference
@@ -22,7 +24,8 @@ class Version:
 
     name:    of the audit; model: of its model.
     digests: over all bytes of each picture, None where they cannot be read.
-    labels:  None where a picture has none; predicted: None where there is nothing to tell of it.
+    labels:  as they were given, None where a picture has none.
+    predicted, right: None where there is nothing to tell of a picture, or no class that is its label.
     asked:   keys of the playbooks that were run.
     """
 
@@ -32,15 +35,14 @@ class Version:
     digests: Sequence[str | None]
     labels: Sequence[str | None]
     predicted: Sequence[str | None]
+    right: Sequence[bool | None]
     findings: Sequence[Finding]
     asked: Sequence[str]
 
     @classmethod
     def read(cls, folder: str | Path) -> "Version":
         """From the folder of an audit that is done; neither its model nor its pictures are needed."""
-        from underhood.store import Store
-
-        store = Store(folder)
+        store = opened(folder)
         if store.missing():
             raise InvalidArgument(
                 f"The audit in '{folder}' is not done; go on with: underhood audit --resume {folder}"
@@ -48,7 +50,9 @@ class Version:
         about, records = store.about, list(store.records())
         kept = {one["key"]: store.kept(one["key"]) for one in about["playbooks"]}
         outcomes = {key: from_document(*found) for key, found in kept.items() if found is not None}
-        classes = about["classes"] or [f"class {number}" for number in range(about["shapes"]["scores"][0])]
+        count = about["shapes"]["scores"][0]
+        classes = about["classes"] or [f"class {number}" for number in range(count)]
+        known = known_labels({r.label for r in records if r.label is not None}, about["classes"] or (), count)
         return cls(
             name=str(folder),
             model=about["model"]["name"],
@@ -56,6 +60,10 @@ class Version:
             digests=[record.sha256 for record in records],
             labels=[record.label for record in records],
             predicted=[None if r.predicted is None else classes[r.predicted] for r in records],
+            right=[
+                None if r.predicted is None or r.label not in known else known[r.label] == r.predicted
+                for r in records
+            ],
             findings=[finding for outcome in outcomes.values() for finding in outcome.findings],
             asked=tuple(outcomes),
         )
@@ -182,7 +190,7 @@ def compared(before: Version, after: Version) -> Comparison:
         after.name,
         (before.model, after.model),
         len(before.pictures),
-        _accuracy(before.labels, before.predicted, after.predicted),
+        _accuracy(before.right, after.right),
         tuple(_changed(before, after)),
         gone=tuple(f for f in old if id(f) not in paired),
         new=tuple(f for f in new if id(f) not in paired),
@@ -225,13 +233,11 @@ def _changed(before: Version, after: Version) -> Iterator[Changed]:
             yield Changed(picture, label, one, other)
 
 
-def _accuracy(
-    labels: Sequence[str | None], before: Sequence[str | None], after: Sequence[str | None]
-) -> Accuracy | None:
+def _accuracy(before: Sequence[bool | None], after: Sequence[bool | None]) -> Accuracy | None:
     known = [
-        (label == one, label == other)
-        for label, one, other in zip(labels, before, after, strict=True)
-        if label is not None and one is not None and other is not None
+        (one, other)
+        for one, other in zip(before, after, strict=True)
+        if one is not None and other is not None
     ]
     if not known:
         return None
