@@ -6,6 +6,7 @@ from torch import Tensor
 
 # streams: one for each purpose
 BASELINE, NOISE, COALITIONS, PERMUTATIONS, MASKS, PATH, BOOTSTRAP, CONTROLS, PROBES, WEIGHTS = range(10)
+CLUSTERS = 20
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

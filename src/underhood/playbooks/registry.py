@@ -9,6 +9,7 @@ from underhood.playbooks.playbook import Playbook
 PlaybookLike = str | Playbook | type[Playbook]
 
 PLAYBOOKS: dict[str, str] = {  # in the order in which they are run
+    "shortcuts": "underhood.playbooks.shortcuts:Shortcuts",
 }
 
 

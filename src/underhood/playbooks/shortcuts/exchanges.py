@@ -1,0 +1,188 @@
+"""What one picture can take from another: the pixels of a place, or a property of the whole picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from underhood.inputs.baseline import gaussian_blur
+
+PARTS = 6  # of a side; windows are two parts wide, strips one
+BLOCK = 0.2  # of a side: a block in a corner, clear of the middle
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Network inputs (B, C, H, W), and their subjects (B, H, W)."""
+
+    inputs: Tensor
+    subject: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Pictures":
+        return Pictures(self.inputs[rows], self.subject[rows])
+
+
+class Exchange(Protocol):
+    """`onto` with something taken from `of`, picture by picture."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor: ...
+
+
+class Property(Exchange, Protocol):
+    """Something of the whole picture; `measure` tells how much of it there is, (B, k)."""
+
+    def measure(self, pictures: Pictures) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """The pixels of a place (H, W), save where either picture has its subject."""
+
+    name: str
+    mask: Tensor
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        taken = self.mask & ~onto.subject & ~of.subject
+        return torch.where(taken[:, None], of.inputs, onto.inputs)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """The mean colour of what surrounds the subject: the whole picture is shifted by the difference."""
+
+    name: str = "colour"
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        return onto.inputs + (_mean(of) - _mean(onto))
+
+    def measure(self, pictures: Pictures) -> Tensor:
+        return _mean(pictures)[:, :, 0, 0]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How much the surroundings of the subject vary: the whole picture is stretched as much."""
+
+    name: str = "contrast"
+    most: float = 3.0
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        times = (_spread(of) / _spread(onto).clamp(min=1e-6)).clamp(1 / self.most, self.most)
+        centre = _mean(onto)
+        return centre + (onto.inputs - centre) * times
+
+    def measure(self, pictures: Pictures) -> Tensor:
+        return _spread(pictures)[:, 0, 0].clamp(min=1e-6).log()
+
+
+@dataclass(frozen=True)
+class Texture:
+    """What is finer than about 3 % of the side, repeated over the whole picture from a corner's block.
+
+    corner: 0 to 3, from the upper left by rows.
+    """
+
+    corner: int = 0
+    sigma: float = 0.012
+
+    @property
+    def name(self) -> str:
+        return f"texture {self.corner}"
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        return onto.inputs - self._fine(onto.inputs) + self._repeated(self._fine(of.inputs))
+
+    def measure(self, pictures: Pictures) -> Tensor:
+        return self._repeated(self._fine(pictures.inputs)).std((1, 2, 3))[:, None].clamp(min=1e-6).log()
+
+    def _fine(self, inputs: Tensor) -> Tensor:
+        return inputs - gaussian_blur(inputs, max(0.8, self.sigma * min(inputs.shape[2:])))
+
+    def _repeated(self, fine: Tensor) -> Tensor:
+        height, width = fine.shape[2:]
+        tall, wide = max(2, round(BLOCK * height)), max(2, round(BLOCK * width))
+        top, left = (self.corner // 2) * (height - tall), (self.corner % 2) * (width - wide)
+        block = fine[..., top : top + tall, left : left + wide]
+        pair = torch.cat([block, block.flip(3)], 3)
+        four = torch.cat([pair, pair.flip(2)], 2)
+        times = (1, 1, -(-height // (2 * tall)), -(-width // (2 * wide)))
+        return four.repeat(times)[..., :height, :width]
+
+
+def _outside(pictures: Pictures) -> Tensor:
+    weights = (~pictures.subject).float()
+    return weights / weights.sum((1, 2), keepdim=True).clamp(min=1)
+
+
+def _mean(pictures: Pictures) -> Tensor:
+    """(B, C, 1, 1)"""
+    return (pictures.inputs * _outside(pictures)[:, None]).sum((2, 3), keepdim=True)
+
+
+def _spread(pictures: Pictures) -> Tensor:
+    """(B, 1, 1, 1)"""
+    around = (pictures.inputs - _mean(pictures)) ** 2
+    return (around * _outside(pictures)[:, None]).sum((2, 3), keepdim=True).mean(1, keepdim=True).sqrt()
+
+
+def places(height: int, width: int) -> list[Place]:
+    """Windows around the picture's border, strips along its sides, and all that surrounds the middle."""
+    found = []
+    last = PARTS - 2
+    for i in range(last + 1):
+        for j in range(last + 1):
+            if i in (0, last) or j in (0, last):
+                found.append(Place(f"window {i} {j}", _box(height, width, (i, i + 2), (j, j + 2))))
+    found += [
+        Place("top", _box(height, width, (0, 1), (0, PARTS))),
+        Place("bottom", _box(height, width, (PARTS - 1, PARTS), (0, PARTS))),
+        Place("left", _box(height, width, (0, PARTS), (0, 1))),
+        Place("right", _box(height, width, (0, PARTS), (PARTS - 1, PARTS))),
+        Place("surroundings", torch.ones(height, width, dtype=torch.bool)),
+    ]
+    return found
+
+
+def properties() -> list[Property]:
+    return [Colour(), Contrast(), Texture(0), Texture(3)]
+
+
+def _box(height: int, width: int, down: tuple[int, int], across: tuple[int, int]) -> Tensor:
+    """(H, W) bool, from and to in parts of the sides."""
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    rows = slice(*(round(part * height / PARTS) for part in down))
+    mask[rows, slice(*(round(part * width / PARTS) for part in across))] = True
+    return mask
+
+
+def widened(masks: Tensor, pixels: int) -> Tensor:
+    """Masks (B, H, W) grown by so many pixels."""
+    if pixels < 1:
+        return masks
+    return F.max_pool2d(masks.float()[:, None], 2 * pixels + 1, 1, pixels)[:, 0] > 0.5
+
+
+def stacked(parts: Sequence[Pictures]) -> Pictures:
+    return Pictures(torch.cat([p.inputs for p in parts]), torch.cat([p.subject for p in parts]))
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """An exchange that is kept to where the picture that takes has its subject."""
+
+    exchange: Exchange
+
+    @property
+    def name(self) -> str:
+        return f"{self.exchange.name} in the middle"
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        return torch.where(onto.subject[:, None], self.exchange(onto, of), onto.inputs)

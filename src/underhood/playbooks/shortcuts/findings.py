@@ -1,0 +1,117 @@
+"""From tests to findings, in plain sentences with their figures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from underhood.playbooks.finding import Effect, Finding, Severity
+from underhood.playbooks.shortcuts.evidence import effect, hardest
+from underhood.playbooks.shortcuts.tested import Tested
+from underhood.playbooks.shortcuts.trials import Floats, Trial
+from underhood.playbooks.shortcuts.words import cast, described, percent
+from underhood.playbooks.survey import Survey
+
+SHOWN = 24  # rows with a mask
+WHY = {
+    "place": "It lies outside the middle of the picture, where the subject is taken to be",
+    "colour": "A colour of the whole picture is no property of its subject",
+    "contrast": "The contrast of the whole picture is no property of its subject",
+    "texture": "A texture over the whole picture is no property of its subject",
+}
+
+
+def as_finding(survey: Survey, one: Tested) -> Finding:
+    label = survey.classes[one.candidate.target]
+    what, where = named(survey, one)
+    effects = _effects(one)
+    shown = one.masks[:SHOWN] if one.masks is not None else None
+    return Finding(
+        "shortcuts",
+        f"{label}: {one.candidate.kind}",
+        _claim(one, label, f"{what} {where}", effects),
+        _severity(one),
+        effects,
+        tuple(int(survey.number[row]) for row in one.rows),
+        _ruled_out(one),
+        f"Look at the pictures below. If this should not decide, crop it out or balance it over the labels, "
+        f"train again, and compare the two audits. Do not rely on “{label}” where it is in the picture.",
+        prevalence=one.prevalence,
+        label=label,
+        masks=shown,
+        arrays={} if one.masks is None else {"region": one.masks.mean(0, dtype=np.float32)},
+        details={
+            "kind": one.candidate.kind,
+            "what": what,
+            "where": where,
+            "outside_subject": one.outside,
+            "area": one.area,
+            "p": one.p,
+            "net_share_turned": one.share_turned,
+            "weight": one.weight,
+        },
+    )
+
+
+def named(survey: Survey, one: Tested) -> tuple[str, str]:
+    """(what, where)"""
+    if one.masks is not None:
+        return described(list(one.masks))
+    if one.candidate.kind == "colour":
+        return f"a colour cast ({cast(_shift(survey, one))})", "over the whole picture"
+    if one.candidate.kind == "contrast":
+        return "the contrast", "of the whole picture"
+    return "a fine texture", "over the whole picture"
+
+
+def _shift(survey: Survey, one: Tested) -> list[float]:
+    """Mean colour of the carriers less that of the recipients, by channel, in the picture's units."""
+    mine, theirs = (survey.inputs(rows).mean((0, 2, 3)) for rows in (one.rows, one.recipients))
+    preprocess = survey.model.preprocess
+    scale = preprocess.std if preprocess is not None else [1.0] * len(mine)
+    return [float(d) * s for d, s in zip(mine - theirs, scale, strict=True)]
+
+
+def _effects(one: Tested) -> tuple[Effect, ...]:
+    def of(name: str, trial: Trial, field: str, unit: str) -> Effect:
+        control = hardest(trial, field)
+        values: Floats = getattr(trial.change, field)
+        return effect(name, values, None if control is None else control[1], unit, one.seed)
+
+    found = [
+        of("removal", one.removal, "moved", "log-odds"),
+        of("transplant", one.transplant, "turned", "share"),
+        of("transplant", one.transplant, "moved", "log-odds"),
+        of("removal", one.removal, "turned", "share"),
+    ]
+    second = one.removal.controls.get("second fill")
+    if second is not None:
+        found.append(effect("removal, filled from other pictures", second.moved, None, "log-odds", one.seed))
+    return tuple(found)
+
+
+def _claim(one: Tested, label: str, thing: str, effects: Sequence[Effect]) -> str:
+    removal, transplant = effects[0], effects[1]
+    beside = "" if removal.control is None else f" (size-matched controls: {removal.control:.1f})"
+    pasted = "" if transplant.control is None else f" (controls: {percent(transplant.control)})"
+    verb = "pasting it on" if one.masks is not None else "giving it to"
+    return (
+        f"In {percent(one.prevalence)} of images called “{label}” the model relies on {thing}. "
+        f"Removing it lowers the score of “{label}” by {removal.value:.1f} "
+        f"[{removal.low:.1f}, {removal.high:.1f}]{beside}; {verb} {transplant.inputs} other images turns "
+        f"{percent(transplant.value)} of them “{label}”{pasted}. {WHY[one.candidate.kind]}."
+    )
+
+
+def _severity(one: Tested) -> Severity:
+    if one.share_turned >= 0.5 and one.prevalence >= 0.1:
+        return "high"
+    return "medium" if one.share_turned >= 0.25 else "low"
+
+
+def _ruled_out(one: Tested) -> str:
+    beside = "the same shape at the mirrored place and " if one.masks is not None else ""
+    return (
+        f"Tested on {len(one.rows)} pictures that had no part in finding it and put on {len(one.recipients)} "
+        f"others, beside {beside}the same operation with pictures of other classes; exact sign test, "
+        f"corrected for the number of things tested: p = {one.p:.2g}."
+    )

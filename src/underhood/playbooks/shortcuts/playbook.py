@@ -1,0 +1,108 @@
+"""`Shortcuts`: does the model use what it should not? Candidates are found, then tested causally."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from underhood.errors import InvalidArgument
+from underhood.playbooks.finding import Outcome
+from underhood.playbooks.playbook import Playbook
+from underhood.playbooks.shortcuts.candidates import candidates
+from underhood.playbooks.shortcuts.exchanges import places, properties, stacked
+from underhood.playbooks.shortcuts.findings import as_finding
+from underhood.playbooks.shortcuts.report import summary, tables
+from underhood.playbooks.shortcuts.sampling import (
+    Chosen,
+    chosen,
+    drawn_from_others,
+    often_predicted,
+    pictures,
+)
+from underhood.playbooks.shortcuts.scan import matched, scan
+from underhood.playbooks.shortcuts.tested import Tested, corrected, tested, without_doubles
+from underhood.playbooks.survey import Survey
+
+
+@dataclass(frozen=True)
+class Shortcuts(Playbook):
+    """Looks for things outside the subject, and properties of the whole picture, that decide by themselves.
+
+    scanned: pictures of each class that are looked at closely, half of them kept for the tests.
+    pairs:   pictures per test, at most.
+    classes: at most, the most often predicted; least: pictures of a class, for fewer nothing is said.
+    worth:   share of pictures that a thing must turn, beyond its controls, to be a finding.
+    """
+
+    key: ClassVar[str] = "shortcuts"
+    question: ClassVar[str] = "Does the model rely on something that it should not be using?"
+    scanned: int = 64
+    pairs: int = 64
+    classes: int = 10
+    least: int = 16
+    worth: float = 0.1
+
+    def __post_init__(self) -> None:
+        if min(self.scanned, self.pairs, self.least) < 8:
+            raise InvalidArgument(
+                "The shortcuts playbook needs at least 8 pictures of each class to look at."
+            )
+        if not 0 < self.worth < 1:
+            raise InvalidArgument(f"worth is a share of pictures, between 0 and 1, not {self.worth}.")
+
+    def __call__(self, survey: Survey) -> Outcome:
+        before = survey.engine.log.calls
+        classes = often_predicted(survey, self.least, self.classes)
+        if not classes:
+            return self._too_few()
+        seed = survey.settings.seed
+        looked = [chosen(survey, target, self.scanned, seed) for target in classes]
+        found = self._tested(survey, looked)
+        kept = [as_finding(survey, one) for one in self._findings(found)]
+        return Outcome(
+            self.key,
+            summary(kept, found, self.worth),
+            tuple(kept),
+            tables(survey, looked, found),
+            problems=self._left_out(survey, classes),
+            calls=int(survey.engine.log.calls - before),
+        )
+
+    def _tested(self, survey: Survey, looked: list[Chosen]) -> list[Tested]:
+        parts = [pictures(survey, one.rows) for one in looked]
+        rows = [one.rows for one in looked]
+        if len(looked) == 1:  # all others are of classes too rare to be looked at themselves
+            only = looked[0]
+            rows.append(drawn_from_others(survey, only.target, only.rows, self.scanned, survey.settings.seed))
+            parts.append(pictures(survey, rows[-1]))
+        everyone = stacked(parts)
+        classes = survey.predicted[np.concatenate(rows)]
+        spots, whole = places(*everyone.inputs.shape[2:]), properties()
+        seen = scan(survey.engine, everyone, classes, matched(classes), [*spots, *whole])
+        found, start = [], 0
+        for one, part in zip(looked, parts, strict=False):
+            share = seen.share[start : start + len(part)]
+            start += len(part)
+            found += [
+                tested(survey, one, part, candidate, self.pairs)
+                for candidate in candidates(one, share, spots, whole, self.pairs)
+            ]
+        return corrected(found)
+
+    def _findings(self, found: list[Tested]) -> list[Tested]:
+        return without_doubles([one for one in found if one.is_finding(self.worth)])
+
+    def _too_few(self) -> Outcome:
+        return Outcome(
+            self.key,
+            f"Too few pictures to look for shortcuts: at least {self.least} must be predicted as one class, "
+            "and as many as others.",
+            problems=("No class is predicted often enough.",),
+        )
+
+    def _left_out(self, survey: Survey, classes: list[int]) -> tuple[str, ...]:
+        rare = sorted(set(np.unique(survey.predicted).tolist()) - set(classes))
+        if not rare:
+            return ()
+        names = ", ".join(f"“{survey.classes[c]}”" for c in rare[:8]) + (" …" if len(rare) > 8 else "")
+        return (f"Not looked at, as too few pictures are predicted as them: {names}.",)

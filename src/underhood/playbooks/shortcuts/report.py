@@ -1,0 +1,80 @@
+"""The playbook's summary, with what would have been found, and its tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from underhood.playbooks.finding import Finding
+from underhood.playbooks.shortcuts.evidence import detectable_share, detectable_shift, hardest
+from underhood.playbooks.shortcuts.findings import named
+from underhood.playbooks.shortcuts.sampling import Chosen
+from underhood.playbooks.shortcuts.tested import Tested
+from underhood.playbooks.shortcuts.words import percent
+from underhood.playbooks.survey import Survey
+
+Table = Sequence[Mapping[str, Any]]
+
+
+def power(found: Sequence[Tested], worth: float) -> tuple[float, float] | None:
+    """(share, log-odds) that would have been found with a probability of 80 % in every class tested: the
+    worst of the transplants of things at places, by their controls' spread."""
+    shares, shifts = [], []
+    for one in found:
+        control = hardest(one.transplant, "turned")
+        if control is None or one.candidate.kind != "place":
+            continue
+        there = control[1][np.isfinite(control[1])]
+        shares.append(detectable_share(len(there), float(there.mean()), worth))
+        moved = hardest(one.transplant, "moved")
+        assert moved is not None  # as of the same pictures
+        spread = float(np.nanstd(moved[1], ddof=1))
+        shifts.append(detectable_shift(spread, len(there)))
+    if not shares or None in shares or None in shifts:
+        return None
+    return max(s for s in shares if s is not None), max(s for s in shifts if s is not None)
+
+
+def summary(kept: Sequence[Finding], found: Sequence[Tested], worth: float) -> str:
+    if kept:
+        first = kept[0]
+        things = "1 shortcut" if len(kept) == 1 else f"{len(kept)} shortcuts"
+        return f"{things} found; the weightiest: {first.details['what']} {first.details['where']}."
+    reach = power(found, worth)
+    tried = sum(len(one.recipients) for one in found)
+    if reach is None:
+        return "No shortcut found, but there were too few pictures to say what would have been found."
+    return (
+        f"No shortcut found. A thing outside the middle of the picture that turns {percent(reach[0])} of the "
+        f"pictures it is put on, or moves them by {reach[1]:.1f} in log-odds, would have been found with a "
+        f"probability of 80 % ({tried} pictures changed)."
+    )
+
+
+def tables(survey: Survey, looked: Sequence[Chosen], found: Sequence[Tested]) -> dict[str, Table]:
+    classes = survey.classes
+    groups = [
+        {
+            "class": classes[chosen.target],
+            "pictures": chosen.of,
+            "looked at": len(chosen.rows),
+            "groups of maps": chosen.groups.count,
+            "stability": round(chosen.groups.stability, 2),
+        }
+        for chosen in looked
+    ]
+    return {"Pictures looked at": groups, "Things tested": [_row(survey, one) for one in found]}
+
+
+def _row(survey: Survey, one: Tested) -> dict[str, Any]:
+    return {
+        "class": survey.classes[one.candidate.target],
+        "thing": " ".join(named(survey, one)),
+        "relied on": percent(one.prevalence),
+        "turned": percent(float(one.transplant.change.turned.mean())),
+        "beyond controls": round(one.put.value, 3),
+        "at least": round(one.put.low, 3) if np.isfinite(one.put.low) else None,
+        "removal": round(float(one.removal.change.moved.mean()), 2),
+        "outside the middle": round(one.outside, 2),
+        "p": one.p,
+    }

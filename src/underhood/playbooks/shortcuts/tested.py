@@ -1,0 +1,220 @@
+"""Candidates under test, and which of them are findings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from underhood.playbooks.shortcuts.asked import Asked
+from underhood.playbooks.shortcuts.candidates import Candidate
+from underhood.playbooks.shortcuts.evidence import Net, hardest, net, p_value
+from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, Within, stacked
+from underhood.playbooks.shortcuts.outline import outlined
+from underhood.playbooks.shortcuts.sampling import Chosen, drawn_from_others, pictures
+from underhood.playbooks.shortcuts.trials import (
+    Trial,
+    place_removed,
+    place_transplanted,
+    property_removed,
+    property_transplanted,
+)
+from underhood.playbooks.statistics import holm
+from underhood.playbooks.survey import Indices, Survey
+
+ALPHA = 0.05
+MOSTLY = 0.6  # of a thing's pixels, outside the subject
+LARGEST = 0.4  # of the picture: what is larger is no thing in it
+EVERYWHERE = 0.15  # of a property's effect: as much it must have where it is put on the subject alone
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """A candidate with its trials.
+
+    rows:    of the survey, of the carriers; masks: (k, H, W) of the thing in each, None for a property.
+    middle:  the transplant of a property onto the subject alone.
+    outside: share of the thing outside the subject; area: of the picture.
+    oddness: how far the carriers' property is from its median over pictures of all classes.
+    p:       corrected for the number of candidates tested.
+    """
+
+    candidate: Candidate
+    chosen: Chosen
+    rows: Indices
+    recipients: Indices
+    transplant: Trial
+    removal: Trial
+    seed: int
+    raw_p: float
+    p: float = 1.0
+    masks: NDArray[np.bool_] | None = None
+    middle: Trial | None = None
+    outside: float = 1.0
+    area: float = 1.0
+    oddness: float = 0.0
+
+    @property
+    def put(self) -> Net:
+        return net(self.transplant, "turned", self.seed)
+
+    @property
+    def taken(self) -> Net:
+        return net(self.removal, "turned", self.seed)
+
+    @property
+    def prevalence(self) -> float:
+        """Share of the pictures drawn by chance that rely on it."""
+        return float(self.candidate.relying[self.chosen.by_chance].mean())
+
+    @property
+    def share_turned(self) -> float:
+        return max(self.put.value, self.taken.value)
+
+    @property
+    def weight(self) -> float:
+        return self.share_turned * self.prevalence
+
+    def is_finding(self, worth: float) -> bool:
+        return not self.candidate.guess and self.p < ALPHA and self.works(worth) and self.is_suspicious
+
+    def works(self, worth: float) -> bool:
+        """It turns pictures one way, and moves them the other way too."""
+        gains, loses = (net(trial, "moved", self.seed).low for trial in (self.transplant, self.removal))
+        return (self.put.low >= worth and loses > 0) or (self.taken.low >= worth and gains > 0)
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Mostly outside the subject, or all over the picture."""
+        if self.candidate.kind == "place":
+            return self.outside >= MOSTLY and self.area <= LARGEST
+        assert self.middle is not None
+        whole, part = (net(trial, "moved", self.seed) for trial in (self.transplant, self.middle))
+        return part.low > 0 and part.value >= EVERYWHERE * whole.value
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Who takes part in a candidate's trials.
+
+    recipients: pictures of other classes; others: the same in another order, for controls.
+    carriers:   pictures that rely on it; donors: the same, in turn, one for each recipient.
+    partners:   a recipient for each carrier.
+    """
+
+    asked: Asked
+    recipients: Pictures
+    others: Pictures
+    carriers: Pictures
+    turn: Tensor
+    partners: Pictures
+
+    @property
+    def donors(self) -> Pictures:
+        return self.carriers[self.turn]
+
+    @classmethod
+    def of(cls, asked: Asked, recipients: Pictures, carriers: Pictures) -> "Scene":
+        places, count = torch.arange(len(recipients)), len(carriers)
+        others = recipients[places.roll(len(recipients) // 2)]
+        partners = recipients[torch.arange(count) % len(recipients)]
+        return cls(asked, recipients, others, carriers, places % count, partners)
+
+
+def tested(survey: Survey, chosen: Chosen, looked: Pictures, candidate: Candidate, pairs: int) -> Tested:
+    """`looked`: the chosen rows' pictures."""
+    recipients = drawn_from_others(survey, candidate.target, chosen.rows, pairs, survey.settings.seed)
+    scene = Scene.of(
+        Asked(survey.engine, candidate.target),
+        pictures(survey, recipients),
+        looked[torch.from_numpy(candidate.carriers)],
+    )
+    if candidate.places is not None:
+        found = _place(scene, candidate)
+    else:
+        found = _property(scene, candidate, stacked([looked, scene.recipients]))
+    return Tested(
+        candidate,
+        chosen,
+        rows=chosen.rows[candidate.carriers],
+        recipients=recipients,
+        seed=survey.settings.seed,
+        raw_p=_p(found["transplant"], found["removal"]),
+        **found,
+    )
+
+
+def _place(scene: Scene, candidate: Candidate) -> dict[str, Any]:
+    carriers, asked = scene.carriers, scene.asked
+    assert candidate.places is not None
+    masks = outlined(asked, carriers.inputs, candidate.places & ~carriers.subject)
+    size = masks.sum((1, 2)).clamp(min=1)
+    return {
+        "masks": masks.numpy(),
+        "transplant": place_transplanted(
+            asked, scene.recipients, scene.donors, masks[scene.turn], scene.others
+        ),
+        "removal": place_removed(asked, carriers, masks, scene.partners),
+        "outside": float(((masks & ~carriers.subject).sum((1, 2)) / size).median()),
+        "area": float(masks.float().mean((1, 2)).median()),
+    }
+
+
+def _property(scene: Scene, candidate: Candidate, everyone: Pictures) -> dict[str, Any]:
+    exchange = candidate.exchange
+    assert exchange is not None
+    usual = exchange.measure(everyone).median(0).values
+
+    def put(how: Exchange) -> Trial:
+        return property_transplanted(scene.asked, scene.recipients, scene.donors, how, scene.others)
+
+    return {
+        "transplant": put(exchange),
+        "middle": put(Within(exchange)),
+        "removal": property_removed(scene.asked, scene.carriers, exchange, scene.partners),
+        "oddness": float((exchange.measure(scene.carriers).mean(0) - usual).norm()),
+    }
+
+
+def _p(put: Trial, taken: Trial) -> float:
+    """The smaller of the two, twice: either way is enough."""
+    found = []
+    for trial in (put, taken):
+        control = hardest(trial, "turned")
+        found.append(p_value(trial.change, None if control is None else control[1]))
+    return min(1.0, 2 * min(found))
+
+
+def corrected(found: Sequence[Tested]) -> list[Tested]:
+    values = holm([one.raw_p for one in found])
+    return [replace(one, p=float(p)) for one, p in zip(found, values, strict=True)]
+
+
+def without_doubles(found: Sequence[Tested]) -> list[Tested]:
+    """One for each cause, the weightiest first: what the same pictures rely on is one thing.
+
+    A property of the whole picture takes the place of a thing that does little more: the thing has the
+    property too. Of a property that speaks for one class, its absence speaks for another: the odder is meant.
+    """
+    kept: list[Tested] = []
+    for one in sorted(found, key=lambda t: -t.weight):
+        rival = next((k for k in kept if _same(k, one)), None)
+        if rival is None:
+            kept.append(one)
+        elif rival.masks is not None and one.masks is None and one.share_turned >= 0.8 * rival.share_turned:
+            kept[kept.index(rival)] = one
+    oddest: dict[str, Tested] = {}
+    for one in sorted(kept, key=lambda t: t.oddness):
+        oddest[one.candidate.kind] = one
+    return [one for one in kept if one.masks is not None or oddest[one.candidate.kind] is one]
+
+
+def _same(first: Tested, second: Tested) -> bool:
+    if first.candidate.target != second.candidate.target:
+        return False
+    mine, other = first.candidate.relying, second.candidate.relying
+    either = (mine | other).sum()
+    return bool(either) and bool((mine & other).sum() >= 0.5 * min(mine.sum(), other.sum()))

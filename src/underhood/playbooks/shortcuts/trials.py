@@ -1,0 +1,105 @@
+"""A thing is taken away where it is, and put where it is not; each beside the same done to something else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from underhood.playbooks.shortcuts.asked import Asked
+from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, widened
+from underhood.playbooks.shortcuts.outline import filled
+
+Floats = NDArray[np.float64]
+OVERLAP = 0.3  # of a mask, with its mirrored copy, at most: else that is no other place
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Of each picture (n,): by how much the log-odds moved the way that was meant, NaN where nothing could be
+    done, and whether the picture changed sides."""
+
+    moved: Floats
+    turned: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """An operation, and its controls by name."""
+
+    change: Change
+    controls: Mapping[str, Change] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.change.moved)
+
+
+def place_transplanted(
+    asked: Asked, recipients: Pictures, donors: Pictures, masks: Tensor, others: Pictures
+) -> Trial:
+    """The donors' things put into recipients at the same place; controls: another place of the same donors,
+    mirrored, and the same place of pictures of other classes."""
+    masks = widened(masks, 1)
+    elsewhere, possible = mirrored(masks)
+    changed = [
+        torch.where(m[:, None], of.inputs, recipients.inputs)
+        for m, of in ((masks, donors), (elsewhere, donors), (masks, others))
+    ]
+    change, mirror, other = _changes(asked, recipients.inputs, changed, sign=1)
+    return Trial(change, {"another place": _where(mirror, possible), "other pictures": other})
+
+
+def place_removed(asked: Asked, pictures: Pictures, masks: Tensor, others: Pictures) -> Trial:
+    """The things filled from around them, and (as "second") from other pictures; controls: mirrored."""
+    masks = widened(masks, 1)
+    elsewhere, possible = mirrored(masks)
+    changed = [
+        filled(pictures.inputs, masks),
+        filled(pictures.inputs, elsewhere),
+        torch.where(masks[:, None], others.inputs, pictures.inputs),
+    ]
+    change, mirror, second = _changes(asked, pictures.inputs, changed, sign=-1)
+    return Trial(change, {"another place": _where(mirror, possible), "second fill": second})
+
+
+def property_transplanted(
+    asked: Asked, recipients: Pictures, donors: Pictures, exchange: Exchange, others: Pictures
+) -> Trial:
+    """The donors' property put on recipients; control: that of other pictures of other classes."""
+    changed = [exchange(recipients, donors), exchange(recipients, others)]
+    change, other = _changes(asked, recipients.inputs, changed, sign=1)
+    return Trial(change, {"other pictures": other})
+
+
+def property_removed(asked: Asked, pictures: Pictures, exchange: Exchange, others: Pictures) -> Trial:
+    """The property of other pictures put on these; control: that of the next one of these."""
+    following = pictures[torch.arange(len(pictures)).roll(1)]
+    changed = [exchange(pictures, others), exchange(pictures, following)]
+    change, own = _changes(asked, pictures.inputs, changed, sign=-1)
+    return Trial(change, {"its own kind": own})
+
+
+def mirrored(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Each mask (B, H, W) at another place, equally far from the border: the mirror image that overlaps it
+    least; and (B,) whether that is little enough."""
+    copies = torch.stack([masks.flip(dims) for dims in ([2], [1], [1, 2])])
+    overlap = (copies & masks).sum((2, 3)) / masks.sum((1, 2)).clamp(min=1)
+    least, which = overlap.min(0)
+    return copies[which, torch.arange(len(masks))], least <= OVERLAP
+
+
+def _changes(asked: Asked, inputs: Tensor, changed: list[Tensor], *, sign: int) -> list[Change]:
+    before, *after = asked.scores(inputs, *changed)
+    found = []
+    for scores in after:
+        moved = sign * (asked.lead(scores) - asked.lead(before))
+        turned = (scores.argmax(1) == asked.target) == (sign > 0)
+        found.append(Change(moved.double().numpy(), turned.double().numpy()))
+    return found
+
+
+def _where(change: Change, possible: Tensor) -> Change:
+    there = possible.numpy()
+    return Change(np.where(there, change.moved, np.nan), np.where(there, change.turned, np.nan))
