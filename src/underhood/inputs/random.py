@@ -7,6 +7,7 @@ from torch import Tensor
 # streams: one for each purpose
 BASELINE, NOISE, COALITIONS, PERMUTATIONS, MASKS, PATH, BOOTSTRAP, CONTROLS, PROBES, WEIGHTS = range(10)
 CLUSTERS = 20
+SAMPLES = 40  # of an audit, to be looked at again
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

@@ -1,8 +1,11 @@
 """`audit`: survey a data set, run playbooks over it, and keep all of it in a folder."""
 
 import json
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -53,7 +56,7 @@ def audit(
     dataset:   a `Dataset`, or what `as_dataset` takes: a folder, pictures, (pictures, labels).
     playbooks: keys such as "shortcuts", classes, or instances with parameters; None takes all.
     out:       a folder for the audit. Called again with the same arguments it goes on where it was stopped,
-               however that was; `Audit.open` opens it. Without it, the audit is gone with the program.
+               however that was; `Audit.open` opens it. Without it, the audit goes with its last reader.
     engine:    who does the work, see `engines`; options are its own, such as workers.
     shard:     rows that are done as one, and lost at most when the audit is stopped.
     begin:     called with the name of each stage that begins, and how much it is in all, where that is known.
@@ -64,15 +67,16 @@ def audit(
     model = load(model) if isinstance(model, str) else model
     model = model if isinstance(model, Model) else Model(model)
     dataset, wanted = as_dataset(dataset), Settings(**settings)
-    temporary = tempfile.TemporaryDirectory(prefix="underhood-audit-") if out is None else None
-    folder = Path(temporary.name if temporary else str(out))
-    model, store = _begun(folder, model, dataset, chosen, wanted, shard)
+    with _folder(out) as folder:
+        model, store = _begun(folder, model, dataset, chosen, wanted, shard)
+        if out is None:
+            weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
     begin = begin or (lambda _name, _total: None)
     if missing := store.missing():
         begin("pictures", len(dataset))
         shape = tuple(store.about["shapes"]["input"])
         run(Work(model, dataset, store, missing, wanted, shape, options or {}))
-    found = Audit(store, stored_survey(model, dataset, store, wanted), temporary)
+    found = Audit(store, stored_survey(model, dataset, store, wanted))
     for one in chosen:
         begin(one.key, None)
         found.ask(one)
@@ -115,7 +119,6 @@ class Audit:
 
     store: "Store"
     survey: Survey
-    temporary: "tempfile.TemporaryDirectory[str] | None" = field(default=None, repr=False)
     failed: dict[str, str] = field(default_factory=dict)  # playbooks that could not be run → why
 
     @classmethod
@@ -140,8 +143,12 @@ class Audit:
 
     @cached_property
     def _outcomes(self) -> dict[str, Outcome]:
-        kept = ((asked["key"], self._kept(asked["key"])) for asked in self.store.about["playbooks"])
+        kept = ((key, self._kept(key)) for key in self._asked)
         return {key: outcome for key, outcome in kept if outcome is not None}
+
+    @property
+    def _asked(self) -> list[str]:
+        return [asked["key"] for asked in self.store.about["playbooks"]]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -188,7 +195,7 @@ class Audit:
             "audit": self.provenance,
             "read": len(self.survey),
             "problems": list(self.problems),
-            "outcomes": [as_document(outcome)[0] for outcome in self.outcomes],
+            "outcomes": [found[0] for key in self._asked if (found := self.store.kept(key))],
         }
 
     def write_findings(self) -> Path:
@@ -225,6 +232,20 @@ def stored_survey(model: Model, dataset: Dataset, store: "Store", settings: Sett
 
 def _first_failure(store: "Store") -> str:
     return next((f"'{record.name}': {record.failure}" for record in store.failures()), "none.")
+
+
+@contextmanager
+def _folder(out: str | Path | None) -> Iterator[Path]:
+    """A folder for the audit; a temporary one does not outlive an error."""
+    if out is not None:
+        yield Path(out)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="underhood-audit-"))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _begun(  # noqa: PLR0917

@@ -85,10 +85,15 @@ def synced(path: Path) -> None:
 class Stored:
     """Rows (n, …) of an array in the store: those that are asked for are read, and no more.
 
-    where: (n,) the place of each in the array, ascending; scale: the array (n, ) they are multiplied with.
+    where:  (n,) the place of each in the array, ascending.
+    scaled: whether they are multiplied with their scale.
+    owner:  of the folder, which is kept for as long as this is.
     """
 
-    def __init__(self, folder: Path, name: str, where: NDArray[np.int64], *, scaled: bool = False):
+    def __init__(
+        self, folder: Path, name: str, where: NDArray[np.int64], *, scaled: bool = False, owner: object = None
+    ):
+        self.owner = owner
         self._array, self.where = _array(zarr.open_group(folder, mode="r"), name), where
         self._scale = Stored(folder, "scale", where) if scaled else None
 

@@ -185,7 +185,7 @@ class Store:
 
     def rows(self, name: str, numbers: NDArray[np.int64]) -> Stored:
         """Of rows of the data set; name: "maps", "scores" or "features"."""
-        return Stored(self.folder / ARRAYS, name, numbers, scaled=name == "maps")
+        return Stored(self.folder / ARRAYS, name, numbers, scaled=name == "maps", owner=self)
 
     def data_digest(self) -> str:
         """sha256 (hex) over names, labels and all bytes of all rows; known once no shard is missing."""

@@ -1,0 +1,98 @@
+"""An audit that is killed loses the shard in work at most, repeats none and doubles none."""
+
+import json
+import multiprocessing
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from tests.support import audits
+from underhood.inputs.random import generator
+
+COUNT, SHARD = 240, 16
+WORDS = ("maps", "scale", "scores", "features")
+
+
+def started(folder: Path) -> multiprocessing.process.BaseProcess:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.audits", "underhood.playbooks.about", "underhood.store"])
+    process = context.Process(target=audits.run, args=(folder, COUNT, SHARD))
+    process.start()
+    return process
+
+
+def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(folder / "records.sqlite") as connection:
+        return connection.execute(query).fetchall()
+
+
+def done(folder: Path) -> dict[int, str]:
+    """Shards that are done, with when and by which run: it changes where one is done again."""
+    if not (folder / "audit.json").exists():
+        return {}
+    found = rows(
+        folder,
+        "select shards.number, provenance.more from shards join provenance on provenance.id = provenance",
+    )
+    counted = rows(folder, "select shard, count(*), min(number), max(number) from records group by shard")
+    assert [row[0] for row in counted] == [row[0] for row in found]
+    for shard, number, first, last in counted:  # each with all of its records, and each record once
+        assert (number, first, last) == (SHARD, shard * SHARD, shard * SHARD + SHARD - 1)
+    return dict(found)  # type: ignore[arg-type]
+
+
+def content(folder: Path) -> dict[str, object]:
+    """All that must be the same, bit for bit."""
+    arrays = zarr.open_group(folder / "maps.zarr", mode="r")
+    findings = json.loads((folder / "findings.json").read_text())
+    findings["audit"].pop("time")
+    return {
+        **{word: np.asarray(arrays[word]).tobytes() for word in WORDS},
+        "records": rows(
+            folder, "select number, name, sha256, label, predicted, probability, shard from records"
+        ),
+        "findings": findings,
+    }
+
+
+def survives(folder: Path, undisturbed: Path, kills: int) -> None:
+    begin = time.perf_counter()
+    whole = started(undisturbed)
+    whole.join()
+    seconds = time.perf_counter() - begin
+    assert whole.exitcode == 0
+    assert len(done(undisturbed)) == COUNT // SHARD
+
+    moments, place, before = generator(0).uniform(0.1, 1, 10 * kills), 0, dict[int, str]()
+    killed = 0
+    while killed < kills:
+        run = started(folder / str(place))
+        run.join(moments[killed] * seconds)
+        if run.exitcode is not None:  # it was done before: what follows is killed in a new folder
+            assert content(folder / str(place)) == content(undisturbed)
+            place, before = place + 1, {}
+            continue
+        run.kill()
+        run.join()
+        killed += 1
+        now = done(folder / str(place))
+        assert before.items() <= now.items(), "a shard was lost, or done again"
+        before = now
+    last = started(folder / str(place))
+    last.join()
+    assert last.exitcode == 0
+    assert before.items() <= done(folder / str(place)).items()
+    assert content(folder / str(place)) == content(undisturbed)
+
+
+def test_four_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    survives(tmp_path / "killed", tmp_path / "undisturbed", kills=4)
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    survives(tmp_path / "killed", tmp_path / "undisturbed", kills=20)
