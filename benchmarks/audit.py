@@ -86,7 +86,7 @@ def photos(folder: Path, count: int) -> None:
 
 def audited(model: uh.Model, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as out:
-        uh.audit(model, folder, (), out=Path(out) / "audit", engine="here")
+        uh.audit(model, folder, (), out=Path(out) / "audit")
 
 
 def read(model: uh.Model, folder: Path) -> None:

@@ -41,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> uh.Audit:
 
 def audited(folder: Path | None, **changed: Any) -> uh.Audit:
     given = {"model": audits.model(), "dataset": audits.data(COUNT), "playbooks": audits.Wrong(), "shard": 32}
-    return uh.audit(**{**given, **changed}, out=folder, engine="here")
+    return uh.audit(**{**given, **changed}, out=folder)
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def folder(tmp_path: Path) -> Path:
 def of_files(folder: Path) -> uh.Audit:
     plain = uh.models.preprocess.Preprocess(size=None, crop=audits.SIZE, mean=(0.5,), std=(0.5,))
     model = uh.load(f"file:{folder / 'model.py'}:build", labels=audits.LABELS, preprocess=plain, layer="conv")
-    return uh.audit(model, folder / "data", audits.Wrong(), out=folder / "audit", shard=4, engine="here")
+    return uh.audit(model, folder / "data", audits.Wrong(), out=folder / "audit", shard=4)
 
 
 def test_pictures_that_are_broken_are_listed_and_the_next_goes_on(folder: Path) -> None:
@@ -194,7 +194,7 @@ def test_pictures_that_are_broken_are_listed_and_the_next_goes_on(folder: Path) 
 def test_model_and_data_are_loaded_again_as_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_files(folder)
     monkeypatch.setattr("underhood.playbooks.registry.PLAYBOOKS", {"wrong": "tests.support.audits:Wrong"})
-    again = uh.resume(folder / "audit", engine="here")
+    again = uh.resume(folder / "audit")
     assert again.findings[0].key == "wrong/all"
     assert again.survey.model.labels == audits.LABELS
     opened = uh.Audit.open(folder / "audit")
@@ -256,7 +256,6 @@ def test_an_input_that_the_model_fails_on_is_listed_and_the_others_go_on() -> No
     rows = [replace(r, source=r.source + 9 * (r.number in (0, 7))) for r in data.rows]
     found = uh.audit(
         uh.Model(Fussy().eval(), labels=audits.LABELS, layer="inner.conv"), replace(data, rows=rows), (),
-        engine="here",
     )  # fmt: skip
     assert [r.number for r in found.store.failures()] == [0, 7]
     assert all("NaN" in str(r.failure) for r in found.store.failures())
@@ -268,14 +267,14 @@ def test_a_model_that_fails_on_everything_is_refused(tmp_path: Path) -> None:
     rows = [replace(r, source=r.source + 9) for r in data.rows]
     model = uh.Model(Fussy().eval(), labels=audits.LABELS, layer="inner.conv")
     with pytest.raises(uh.UnderhoodError, match="NaN"):
-        uh.audit(model, replace(data, rows=rows), (), out=tmp_path / "audit", engine="here")
+        uh.audit(model, replace(data, rows=rows), (), out=tmp_path / "audit")
     assert not (tmp_path / "audit").exists()
 
 
 def test_an_input_of_another_shape_is_listed() -> None:
     data = audits.data(10)
     rows = [replace(r, source=r.source[:, :8]) if r.number == 4 else r for r in data.rows]
-    found = uh.audit(audits.model(), replace(data, rows=rows), (), engine="here")
+    found = uh.audit(audits.model(), replace(data, rows=rows), ())
     assert found.problems == (
         "picture 4: Its input is 1 × 8 × 12, and the others' 1 × 12 × 12; a preprocessing with a crop makes "
         "them alike.",
@@ -359,3 +358,14 @@ def test_numbers_that_are_none_come_back_as_none_in_an_effect(tmp_path: Path) ->
     assert finding.details == {"counts": [0, 1], "none": None}
     assert found.outcomes[0].tables == {"T": [{"a": 3}]}
     json.loads((tmp_path / "findings.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_an_audit_is_not_opened_with_another_model_or_other_data(whole: uh.Audit) -> None:
+    with pytest.raises(InvalidArgument, match="The model is not the one that was audited"):
+        uh.Audit.open(whole.folder, model=uh.Model(Fussy().eval()), dataset=audits.data(COUNT))
+    with pytest.raises(InvalidArgument, match="The data set has 89 pictures, and had 90"):
+        uh.Audit.open(whole.folder, model=audits.model(), dataset=audits.data(COUNT - 1))
+    with pytest.raises(InvalidArgument, match="does not say where its model Corner came from"):
+        uh.Audit.open(whole.folder)
+    with pytest.raises(InvalidArgument, match="were given in memory; give them again"):
+        uh.Audit.open(whole.folder, model=audits.model())

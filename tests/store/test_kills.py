@@ -5,13 +5,16 @@ import multiprocessing
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
 from tests.support import audits
+from underhood.errors import InvalidArgument
 from underhood.inputs.random import generator
+from underhood.store import alone
 
 COUNT, SHARD = 240, 16
 WORDS = ("maps", "scale", "scores", "features")
@@ -96,3 +99,36 @@ def test_four_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     survives(tmp_path / "killed", tmp_path / "undisturbed", kills=20)
+
+
+def holding(folder: Path, held: Any, released: Any) -> None:
+    with alone(folder):
+        held.set()
+        released.wait(60)
+
+
+def test_one_process_at_a_time_goes_on_with_an_audit(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    held, released = context.Event(), context.Event()
+    process = context.Process(target=holding, args=(tmp_path, held, released))
+    process.start()
+    assert held.wait(60)
+    with pytest.raises(InvalidArgument, match="Another process is at work on the audit"), alone(tmp_path):
+        pass
+    process.kill()  # which releases it
+    process.join()
+    with alone(tmp_path):
+        pass
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    torn = ["maps.zarr/maps/c/0/0.ab12.partial", "scalars/.000001.ab12.parquet", "outcomes/.wrong.ab12.npz"]
+    whole = ["maps.zarr/maps/c/0/0", "scalars/000001.parquet", "outcomes/wrong.npz"]
+    for name in torn + whole:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with alone(tmp_path):
+        assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*") if p.is_file()) == sorted(
+            [".lock", "scalars/000001.parquet", "outcomes/wrong.npz"]
+        )
+    assert (tmp_path / whole[0]).exists()

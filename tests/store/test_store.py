@@ -295,7 +295,7 @@ def test_zarr_shards_are_those_of_the_audit(full: Store) -> None:
     assert arrays.CHUNK >= SHARD
 
 
-def test_the_store_says_settings_errors_of_the_user(tmp_path: Path) -> None:
+def test_a_description_that_is_damaged_is_refused(tmp_path: Path) -> None:
     (tmp_path / "audit.json").write_text("[]")
     with pytest.raises(uh.UnderhoodError, match="cannot be read as an audit's description"):
         Store(tmp_path)

@@ -70,4 +70,4 @@ class Wrong(uh.Playbook):
 def run(folder: Path, count: int, shard: int) -> None:
     """What a killed process does."""
     torch.set_num_threads(1)
-    uh.audit(model(), data(count), Wrong(), out=folder, shard=shard, engine="here")
+    uh.audit(model(), data(count), Wrong(), out=folder, shard=shard)

@@ -4,6 +4,7 @@
 same bits. Rows that cannot be read, or that the model fails on, are recorded with the reason; others go on.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from underhood.playbooks.survey import AT_ONCE, Looks, look
 from underhood.store.digests import digest_of, printable
 from underhood.store.result import Record, ShardResult
 
-READERS = 2  # threads
+READERS = min(8, max(2, os.cpu_count() or 2))  # threads
 AHEAD = 2  # batches that are read while one goes through the network
 METHOD = "gradcam"
 

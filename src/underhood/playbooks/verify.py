@@ -14,7 +14,7 @@ from underhood.inputs import Dataset, as_dataset
 from underhood.inputs.random import SAMPLES, generator
 from underhood.models import Model
 from underhood.playbooks.about import reloaded_data, reloaded_model
-from underhood.playbooks.audit import FINDINGS
+from underhood.playbooks.audited import FINDINGS
 from underhood.playbooks.surveying import survey_shard
 from underhood.store import Record, Store
 from underhood.store.digests import combined, printable

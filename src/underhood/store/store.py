@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -179,9 +180,9 @@ class Store:
         chosen = tables.records.c
         query = sql.select(chosen.number, chosen.predicted).where(chosen.failure.is_(None))
         with self.database.connect() as connection:
-            rows = connection.execute(query.order_by(chosen.number)).all()
-        found = np.array([tuple(row) for row in rows], dtype=np.int64).reshape(-1, 2)
-        return found[:, 0], found[:, 1]
+            rows = connection.execution_options(yield_per=1000).execute(query.order_by(chosen.number))
+            found = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 2)
+        return found[:, 0].copy(), found[:, 1].copy()
 
     def rows(self, name: str, numbers: NDArray[np.int64]) -> Stored:
         """Of rows of the data set; name: "maps", "scores" or "features"."""
