@@ -210,6 +210,12 @@ class Engine:
         engine.settings = replace(self.settings, progress=None)
         return engine
 
+    def asking(self, targets: int) -> "Engine":
+        """This engine, log and all, for inputs that each come as often as there are targets."""
+        engine = copy.copy(self)
+        engine.asked = targets
+        return engine
+
     def part(self, number: int, of: int) -> "Engine":
         """This engine, log and all, for one of several parts of about the same size."""
         engine, report = copy.copy(self), self.settings.progress

@@ -8,6 +8,7 @@ from torch import Tensor
 BASELINE, NOISE, COALITIONS, PERMUTATIONS, MASKS, PATH, BOOTSTRAP, CONTROLS, PROBES, WEIGHTS = range(10)
 CLUSTERS = 20
 SAMPLES = 40  # of an audit, to be looked at again
+ERRORS, CONFUSIONS = 30, 31  # of the playbooks of these names
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

@@ -10,6 +10,8 @@ PlaybookLike = str | Playbook | type[Playbook]
 
 PLAYBOOKS: dict[str, str] = {  # in the order in which they are run
     "shortcuts": "underhood.playbooks.shortcuts:Shortcuts",
+    "errors": "underhood.playbooks.errors:Errors",
+    "confusions": "underhood.playbooks.confusions:Confusions",
 }
 
 
