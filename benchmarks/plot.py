@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -89,7 +90,7 @@ def panel(axis: Any, title: str, limit: float, rows: Sequence[Row]) -> None:
         range(len(rows)), [f"{row.network}, {row.case}" if row.case else row.network for row in rows]
     )
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_title(title, fontsize=9)
+    axis.set_title(fill(title, 48), fontsize=9)
     axis.grid(axis="x", alpha=0.25)
     axis.tick_params(labelsize=8.5)
 
