@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, chi2_contingency
+from scipy.stats import binomtest, chi2_contingency, pearson3
 
 from underhood.errors import InvalidArgument
-from underhood.playbooks.statistics import detectable_drop, fisher_p, holm, newcombe, wilson
+from underhood.playbooks.statistics import (
+    _pearson_tails,
+    detectable_drop,
+    fisher_p,
+    holm,
+    newcombe,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("hits", "of"), [(0, 10), (1, 10), (7, 10), (10, 10), (380, 1000), (3, 100_000)])
@@ -62,6 +69,13 @@ def test_beside_a_known_rate_power_is_that_of_one_sample() -> None:
     drop = detectable_drop(0.5, 100)
     assert drop is not None
     assert drop == pytest.approx(0.19600 / 2 + 0.084162 * np.sqrt(0.25 - drop**2), abs=1e-4)
+
+
+@pytest.mark.parametrize("z", [-3.0, -0.5, 0.0, 2.0, 4.0])
+@pytest.mark.parametrize("skew", [-1.0, -0.1, 0.0, 0.3, 2.0])
+def test_tails_are_those_of_pearsons_third_type(z: float, skew: float) -> None:
+    law = pearson3(skew)
+    assert _pearson_tails(z, skew) == pytest.approx((law.cdf(z), law.sf(z)), abs=1e-9)
 
 
 def test_too_few_cases_find_no_drop() -> None:

@@ -9,6 +9,7 @@ BASELINE, NOISE, COALITIONS, PERMUTATIONS, MASKS, PATH, BOOTSTRAP, CONTROLS, PRO
 CLUSTERS = 20
 SAMPLES = 40  # of an audit, to be looked at again
 ERRORS, CONFUSIONS = 30, 31  # of the playbooks of these names
+LEAKAGE, SUBGROUPS, TRUST = 50, 51, 52
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

@@ -12,6 +12,9 @@ PLAYBOOKS: dict[str, str] = {  # in the order in which they are run
     "shortcuts": "underhood.playbooks.shortcuts:Shortcuts",
     "errors": "underhood.playbooks.errors:Errors",
     "confusions": "underhood.playbooks.confusions:Confusions",
+    "leakage": "underhood.playbooks.leakage:Leakage",
+    "subgroups": "underhood.playbooks.subgroups:Subgroups",
+    "trust": "underhood.playbooks.trust:Trust",
 }
 
 

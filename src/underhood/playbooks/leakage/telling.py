@@ -1,0 +1,123 @@
+"""Metadata that tell the label: association, how well they predict it, and what chance would come to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from underhood.inputs.random import LEAKAGE, generator
+from underhood.playbooks.columns import Column
+
+BINS = 10  # of a column of numbers
+FOLDS = 5
+
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Telling:
+    """auroc: of held-out labels, mean over classes, with its 95 % interval; information: mutual, in bits.
+
+    cramers_v: 0 to 1, corrected for what chance adds (Bergsma 2013). p: the share of shuffled labels that go
+    with the column as much.
+    """
+
+    column: str
+    rows: int
+    auroc: float
+    low: float
+    high: float
+    cramers_v: float
+    information: float
+    p: float
+
+
+def telling(column: Column, label: Codes, *, draws: int = 999, seed: int = 0) -> Telling:
+    """How much a column (n,) tells of labels (n,) from 0 on."""
+    codes = column.binned(BINS).codes
+    classes, label = np.unique(label, return_inverse=True)
+    table = _table(codes, label, len(classes))
+    statistic = _chi_square(table)
+    random = generator(seed, LEAKAGE, 3)
+    shuffles = (_table(codes, random.permutation(label), len(classes)) for _ in range(draws))
+    as_much = sum(_chi_square(t) >= statistic * (1 - 1e-12) for t in shuffles)
+    auroc, error = _auroc(_held_out(codes, label, len(classes), random), label, len(classes))
+    return Telling(
+        column.name,
+        len(label),
+        auroc,
+        max(0.0, auroc - 1.96 * error),
+        min(1.0, auroc + 1.96 * error),
+        _cramers_v(table, statistic),
+        _information(table),
+        (1 + as_much) / (1 + draws),
+    )
+
+
+def _table(codes: Codes, label: Codes, classes: int) -> Floats:
+    """(kinds, classes), how often they come together."""
+    kinds = int(codes.max()) + 1
+    return np.bincount(codes * classes + label, minlength=kinds * classes).reshape(kinds, -1).astype(float)
+
+
+def _chi_square(table: Floats) -> float:
+    total = table.sum()
+    expected = table.sum(1, keepdims=True) * table.sum(0) / total
+    return float(((table - expected) ** 2 / np.maximum(expected, 1e-12)).sum())
+
+
+def _cramers_v(table: Floats, chi_square: float) -> float:
+    total, (kinds, classes) = table.sum(), table.shape
+    phi = max(0.0, chi_square / total - (kinds - 1) * (classes - 1) / (total - 1))
+    least = min(kinds - (kinds - 1) ** 2 / (total - 1), classes - (classes - 1) ** 2 / (total - 1)) - 1
+    return float(np.sqrt(phi / least)) if least > 0 else 0.0
+
+
+def _information(table: Floats) -> float:
+    share = table / table.sum()
+    apart = share.sum(1, keepdims=True) * share.sum(0)
+    there = share > 0
+    return float((share[there] * np.log2(share[there] / apart[there])).sum())
+
+
+def _held_out(codes: Codes, label: Codes, classes: int, random: np.random.Generator) -> Floats:
+    """(n, classes): each class's share among the other folds' rows of the same kind, drawn to the whole's."""
+    fold = _folds(label, random)
+    told = np.empty((len(label), classes))
+    for asked in range(FOLDS):
+        inside, outside = fold == asked, fold != asked
+        prior = (np.bincount(label[outside], minlength=classes) + 1) / (outside.sum() + classes)
+        table = np.zeros((int(codes.max()) + 1, classes))
+        np.add.at(table, (codes[outside], label[outside]), 1)
+        told[inside] = ((table + prior) / (table.sum(1, keepdims=True) + 1))[codes[inside]]
+    return told
+
+
+def _folds(label: Codes, random: np.random.Generator) -> Codes:
+    """(n,), with about as many of each class in every fold."""
+    fold = np.empty(len(label), dtype=np.int64)
+    for one in np.unique(label):
+        rows = np.flatnonzero(label == one)
+        fold[random.permutation(rows)] = np.arange(len(rows)) % FOLDS
+    return fold
+
+
+def _auroc(told: Floats, label: Codes, classes: int) -> tuple[float, float]:
+    """Mean over classes of the area under each one's ROC curve, and its error (Hanley & McNeil 1982).
+
+    With two classes both have the same; with more the errors are averaged, as if all classes erred together.
+    """
+    from scipy.stats import rankdata
+
+    areas, errors = [], []
+    for one in range(classes):
+        own = label == one
+        mine, others = int(own.sum()), int((~own).sum())
+        rank_sum = rankdata(told[:, one])[own].sum()
+        area = float((rank_sum - mine * (mine + 1) / 2) / (mine * others))
+        areas.append(area)
+        first, second = area / (2 - area), 2 * area**2 / (1 + area)
+        variance = area * (1 - area) + (mine - 1) * (first - area**2) + (others - 1) * (second - area**2)
+        errors.append(np.sqrt(max(0.0, variance) / (mine * others)))
+    return float(np.mean(areas)), float(np.mean(errors))

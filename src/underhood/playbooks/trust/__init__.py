@@ -1,0 +1,5 @@
+"""Trust: how far can the audit's own maps be believed?"""
+
+from underhood.playbooks.trust.playbook import Trust
+
+__all__ = ["Trust"]

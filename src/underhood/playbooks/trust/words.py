@@ -1,0 +1,42 @@
+"""How far the audit's maps can be believed, in words."""
+
+from collections.abc import Sequence
+
+from underhood.checks.verdict import QUESTIONS
+from underhood.playbooks.figures import percent
+from underhood.playbooks.finding import Effect, Finding, Severity
+from underhood.playbooks.statistics import wilson
+from underhood.playbooks.trust.shares import Shares
+
+ENOUGH = 0.5  # share of corroborated maps, below which the audit's maps need a warning
+
+
+def believed(own: Shares, better: Shares | None) -> str:
+    """How far the audit's maps can be believed, in a sentence or two."""
+    others = f"{percent(own.share(1))} are contested and {percent(own.share(2))} are not to be trusted"
+    opening = f"Of {own.total} maps of this audit (by {own.method}), {own.told()} are corroborated, {others}."
+    if better is None:
+        return f"{opening} No other method that was asked fares better on this model."
+    return f"{opening} On the same pictures {better.method} fares better: {better.told()} are corroborated."
+
+
+def doubt_finding(own: Shares, better: Shares | None, numbers: Sequence[int]) -> Finding:
+    low, high = wilson(own.counts[0], own.total)
+    severity: Severity = "high" if own.share(2) >= ENOUGH else "medium" if high < ENOUGH else "low"
+    p = "" if better is None else f" That {better.method} fares better: p = {own.sign_test(better):.2g}."
+    why = f" Most often against them: {QUESTIONS[own.doubt].rstrip('?').lower()}?" if own.doubt else ""
+    return Finding(
+        playbook="trust",
+        key="maps-in-doubt",
+        claim=believed(own, better) + why,
+        severity=severity,
+        effects=(Effect("share of corroborated maps", own.share(), low, high, "share", own.total),),
+        rows=tuple(numbers[i] for i in own.doubted()),
+        ruled_out="Each map is compared with copies of itself that are moved elsewhere, with maps of random "
+        f"weights and of other classes.{p}",
+        next_step="Believe what this audit shows by its maps only where a test without maps confirms it "
+        "(removal and transplant, accuracy of parts)"
+        + ("." if better is None else f"; look at single pictures by {better.method}."),
+        prevalence=1 - own.share(),
+        details={"against": own.doubt},
+    )
