@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from underhood.inputs.random import ERRORS
-from underhood.playbooks.alike import grouped, groups, neighbourhood
+from underhood.playbooks.errors.alike import grouped, groups, neighbourhood
 
 
 def blobs(centres: list[tuple[float, float]], each: int, seed: int = 0) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from underhood.playbooks.apart import apart
+from underhood.playbooks.errors.apart import apart
 
 
 def test_of_one_kind_it_is_welchs_interval() -> None:

@@ -11,8 +11,8 @@ from tests.support.channels import SIDE, blob, model
 from underhood.errors import InvalidArgument
 from underhood.inputs.dataset import Dataset
 from underhood.playbooks.confusions import Confusions
-from underhood.playbooks.pairs import confused, counted
-from underhood.playbooks.shared_units import by_chance, class_means, evidence, most_active, overlap
+from underhood.playbooks.confusions.pairs import confused, counted
+from underhood.playbooks.confusions.shared_units import by_chance, class_means, evidence, most_active, overlap
 from underhood.playbooks.survey import Survey, surveyed
 
 LABELS = ("cup", "bowl", "fork", "lamp")
@@ -64,8 +64,8 @@ def test_the_pair_that_is_confused_more_than_the_rest_is_found(outcome) -> None:
 def test_counts_have_their_intervals_and_what_is_uneven_is_named(outcome) -> None:
     first, second = outcome.tables["Confused pairs"]
     assert (first["first"], first["second"], first["confused"]) == ("cup", "bowl", 10)
-    assert first["first taken for second"] == "10 of 40: 25.0% [14.2%, 40.2%]"  # Wilson
-    assert first["second taken for first"].startswith("0 of 40: 0.0%")
+    assert first["first taken for second"] == "10 of 40: 25.0 % [14.2, 40.2]"  # Wilson
+    assert first["second taken for first"].startswith("0 of 40: 0.0 %")
     assert first["one way more than the other"] == "yes"
     assert second["confused"] == 1
     assert second["one way more than the other"] == "no"

@@ -145,7 +145,7 @@ def test_without_labels_it_says_so() -> None:
 def test_without_errors_it_says_what_would_have_shown() -> None:
     found = Errors()(survey(pets(cue=False, mistaken=False)))
     assert "gets all 120 labelled pictures right" in found.summary
-    assert "3.1%" in found.summary  # Wilson's upper end of 0 of 120
+    assert "3.1 %" in found.summary  # Wilson's upper end of 0 of 120
     assert found.calls == 0
 
 

@@ -1,10 +1,15 @@
 """Figures as people read them."""
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def points(share: float) -> str:
     """With its sign."""
     return f"{100 * share:+.0f}"
+
+
+def between(low: float, high: float, digits: int = 0) -> str:
+    """An interval, in percent."""
+    return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from underhood.methods.cam import upsample
+from underhood.playbooks.figures import percent
 from underhood.playbooks.survey import Floats, Indices
 
 NINTHS = (
@@ -39,9 +40,9 @@ class Places:
         ninths, border = self.ninths[seen].mean(0), float(self.border[seen].mean())
         top = int(ninths.argmax())
         if ninths[top] >= MOST:
-            return f"mostly {NINTHS[top]} ({ninths[top]:.0%} of the relevance in that ninth of the picture)"
+            return f"mostly {NINTHS[top]} ({percent(ninths[top])} of the relevance lies in that ninth)"
         if border >= OUTSIDE:
-            return f"mostly along the border ({border:.0%} of the relevance)"
+            return f"mostly along the border ({percent(border)} of the relevance)"
         return "at no one place of the picture"
 
     def of(self, rows: Indices) -> "Places":

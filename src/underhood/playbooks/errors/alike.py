@@ -1,9 +1,9 @@
 """Inputs that are alike to the model, by its features and by where it looked; groups of them.
 
 Groups: HDBSCAN (Campello et al. 2013). Their number is not given: of the hierarchy of clusters, over all
-densities, those are taken that last longest ("excess of mass"). Where none outlasts the whole, it is cut
-where places are less dense than in its denser quarter, by a factor in distance. What is in no dense place
-belongs to no group.
+densities, those are taken that last longest ("excess of mass"). Where they hold less than two thirds, the
+whole is one group, without what lies apart: beyond a factor of the distances in its denser quarter. What is
+in no dense place belongs to no group.
 Chance: the scan statistic of Kulldorff 1997, "A spatial scan statistic", section 2, for 0/1 cases. It asks
 how much likelier the flags are with one rate inside a neighbourhood and another outside than with one for
 all, and compares the highest of all neighbourhoods with those found when the flags are dealt anew.
@@ -26,6 +26,7 @@ NUMBERS = 10  # that features are brought down to, and maps as well
 FITTED = 2000  # rows that the reduction is fitted on, at most
 GRID = 8  # side of the maps that are compared, at most
 CORE = 5  # neighbours that a dense place has at least
+MOST = 2 / 3  # of the inputs are in groups, or they are one
 SPARSE = 3.0  # times the distance to those neighbours in the denser quarter
 FEWEST = 5  # inputs in a group
 SHARE = 0.02  # of the inputs, in a group
@@ -78,8 +79,8 @@ def groups(of: Floats) -> Indices:
         return np.full(len(of), -1)
     from sklearn.cluster import HDBSCAN
 
-    found = HDBSCAN(least, min_samples=CORE, allow_single_cluster=True, copy=True).fit(of)
-    if found.labels_.max() > 0:
+    found = HDBSCAN(least, min_samples=CORE, copy=True).fit(of)
+    if (found.labels_ >= 0).mean() >= MOST:
         return _by_size(found.labels_)
     return _by_size(found.dbscan_clustering(_cut(of), min_cluster_size=least))
 

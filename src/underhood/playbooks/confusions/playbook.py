@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from underhood.errors import InvalidArgument
-from underhood.playbooks.explained_pair import Explained, explained, finding
+from underhood.playbooks.confusions.explained import Explained, explained, finding
+from underhood.playbooks.confusions.pairs import Confused, confused, counted
+from underhood.playbooks.confusions.shared_units import class_means
+from underhood.playbooks.figures import between, percent
 from underhood.playbooks.finding import Outcome
-from underhood.playbooks.pairs import Confused, confused, counted
 from underhood.playbooks.playbook import Playbook
-from underhood.playbooks.shared_units import class_means
 from underhood.playbooks.statistics import wilson
 from underhood.playbooks.survey import Survey
 
@@ -114,4 +115,4 @@ def _line(survey: Survey, pair: Confused) -> dict[str, Any]:
 
 def _share(hits: int, of: int) -> str:
     low, high = wilson(hits, of)
-    return f"{hits} of {of}: {hits / of:.1%} [{low:.1%}, {high:.1%}]" if of else "0 of 0"
+    return f"{hits} of {of}: {percent(hits / of, 1)} {between(low, high, 1)}" if of else "0 of 0"

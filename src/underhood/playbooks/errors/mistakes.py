@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from underhood.playbooks.alike import Grouped
-from underhood.playbooks.background import Gaze, OnSubject, Pair
 from underhood.playbooks.contrasts import Contrasts, contrasted, joined
+from underhood.playbooks.errors.alike import Grouped
+from underhood.playbooks.errors.background import Gaze, OnSubject, Pair
 from underhood.playbooks.nearest import Nearest
 from underhood.playbooks.places import Places, brightest
 from underhood.playbooks.portions import PICTURES, portions

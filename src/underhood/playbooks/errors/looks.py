@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from underhood.playbooks.background import Gaze
+from underhood.playbooks.errors.background import Gaze
+from underhood.playbooks.errors.mistakes import Mistakes
+from underhood.playbooks.figures import between, percent
 from underhood.playbooks.finding import Effect, Finding
-from underhood.playbooks.mistakes import Mistakes
 from underhood.playbooks.playbook import Playbook
 
 
@@ -83,9 +84,9 @@ def _effects(one: Gaze) -> tuple[Effect, ...]:
 def _claim(mistakes: Mistakes, one: Gaze) -> str:
     which = "its errors" if one.pair is None else f"errors {mistakes.pair_name(one.pair)}"
     low, high = one.interval
-    right = "" if one.apart is None else f"; where it rightly says the same, {one.apart.others:.0%} is"
+    right = "" if one.apart is None else f"; where it rightly says the same, {percent(one.apart.others)} is"
     more = "at" if one.less_than_chance else "more at"
     return (
-        f"On {which} the model looks {more} the background: {one.relevance:.0%} [{low:.0%}, {high:.0%}] of "
-        f"the relevance is on the subject, which covers {one.area:.0%} of the picture{right}."
+        f"On {which} the model looks {more} the background: {percent(one.relevance)} {between(low, high)} of "
+        f"the relevance is on the subject, which covers {percent(one.area)} of the picture{right}."
     )

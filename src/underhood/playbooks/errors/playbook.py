@@ -7,12 +7,14 @@ import numpy as np
 
 from underhood.errors import InvalidArgument
 from underhood.inputs.random import ERRORS
-from underhood.playbooks import error_groups, error_looks
-from underhood.playbooks.alike import FEWEST, grouped, points
-from underhood.playbooks.background import OnSubject, gazes, on_subject
-from underhood.playbooks.error_groups import Group
+from underhood.playbooks.errors import groups as error_groups
+from underhood.playbooks.errors import looks as error_looks
+from underhood.playbooks.errors.alike import FEWEST, grouped, points
+from underhood.playbooks.errors.background import OnSubject, gazes, on_subject
+from underhood.playbooks.errors.groups import Group
+from underhood.playbooks.errors.mistakes import Mistakes, explained
+from underhood.playbooks.figures import between, percent
 from underhood.playbooks.finding import SEVERITIES, Finding, Outcome
-from underhood.playbooks.mistakes import Mistakes, explained
 from underhood.playbooks.nearest import nearest, training
 from underhood.playbooks.places import places, torch_of
 from underhood.playbooks.playbook import Playbook
@@ -134,7 +136,7 @@ class Errors(Playbook):
 def _flawless(count: int) -> str:
     return (
         f"The model gets all {count} labelled pictures right, so there are no errors to look at; an error "
-        f"rate above {wilson(0, count).high:.1%} would most likely have shown."
+        f"rate above {percent(wilson(0, count).high, 1)} would most likely have shown."
     )
 
 
@@ -143,9 +145,9 @@ def _summary(mistakes: Mistakes, groups: Sequence[Group], background: Sequence[F
     low, high = wilson(wrong, labelled)
     systematic = sum(group.is_systematic for group in groups)
     said = (
-        f"The model gets {wrong} of {labelled} labelled pictures wrong ({wrong / labelled:.1%}, {low:.1%} to "
-        f"{high:.1%}); of {_counted(len(groups), 'group')} of errors that look alike {systematic or 'none'} "
-        f"{'is' if systematic == 1 else 'are'} more than chance"
+        f"The model gets {wrong} of {labelled} labelled pictures wrong ({percent(wrong / labelled, 1)} "
+        f"{between(low, high, 1)}); of {_counted(len(groups), 'group')} of errors that look alike "
+        f"{systematic or 'none'} {'is' if systematic == 1 else 'are'} more than chance"
     )
     if background:
         return f"{said}, and it looks at the background."

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from underhood.checks.intervals import Interval
-from underhood.playbooks.alike import Neighbourhood
-from underhood.playbooks.background import Pair
+from underhood.playbooks.errors.alike import Neighbourhood
+from underhood.playbooks.errors.background import Pair
+from underhood.playbooks.errors.mistakes import Mistakes
+from underhood.playbooks.figures import between, percent
 from underhood.playbooks.finding import Effect, Finding, Severity
-from underhood.playbooks.mistakes import Mistakes
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.statistics import newcombe, wilson
 from underhood.playbooks.survey import Indices
@@ -80,11 +81,11 @@ class Group:
         low, high = wilson(around.hits, around.of)
         true, predicted = (self.mistakes.survey.classes[of] for of in pair)
         which = "" if count == len(self.at) else f"{count} of them "
-        subject = "" if share is None else f"; {share:.0%} of the relevance was on the subject"
+        subject = "" if share is None else f"; {percent(share)} of the relevance was on the subject"
         return (
             f"{len(self.at)} errors look alike to the model, {which}{true} taken for {predicted}. It looked "
-            f"{self.looked}{subject}. Of pictures like these it gets {around.rate:.0%} "
-            f"[{low:.0%}, {high:.0%}] wrong, of all others {around.elsewhere:.1%}."
+            f"{self.looked}{subject}. Of pictures like these it gets {percent(around.rate)} "
+            f"{between(low, high)} wrong, of all others {percent(around.elsewhere, 1)}."
         )
 
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from underhood.inputs.random import CONFUSIONS
+from underhood.playbooks.confusions.pairs import Confused
+from underhood.playbooks.confusions.shared_units import Doubles, Evidence, Overlap, evidence, overlap
 from underhood.playbooks.contrasts import Contrasts, contrasted, joined
+from underhood.playbooks.figures import between, percent
 from underhood.playbooks.finding import Effect, Finding, Severity
-from underhood.playbooks.pairs import Confused
 from underhood.playbooks.places import brightest, places
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.portions import PICTURES, drawn, portions
-from underhood.playbooks.shared_units import Doubles, Evidence, Overlap, evidence, overlap
 from underhood.playbooks.statistics import wilson
 from underhood.playbooks.survey import Indices, Survey
 
@@ -93,10 +94,11 @@ class Explained:
         others = "" if units.typical is None else f"; other pairs of classes {units.typical:.2f}"
         return (
             f"{counts.count} of {counts.of} pictures of {first} and {second} are taken for the other "
-            f"({counts.rate:.1%} [{low:.1%}, {high:.1%}]; over all other pairs {counts.rest_rate:.1%}){way}. "
-            f"What speaks for the wrong class lies {self.where['wrong']}. Of their {len(units.a)} most "
-            f"active units the two share {len(units.shared)} (Jaccard {units.jaccard:.2f}{others}); "
-            f"{self.evidence.shared:.0%} of the evidence for them goes through the same units."
+            f"({percent(counts.rate, 1)} {between(low, high, 1)}; over all other pairs "
+            f"{percent(counts.rest_rate, 1)}){way}. What speaks for the wrong class lies {self.where['wrong']}. "
+            f"Of their {len(units.a)} most active units the two share {len(units.shared)} "
+            f"(Jaccard {units.jaccard:.2f}{others}); {percent(self.evidence.shared)} of the evidence for them "
+            "goes through the same units."
         )
 
 

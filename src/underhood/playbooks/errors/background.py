@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from underhood.checks.intervals import Interval, bootstrap
 from underhood.inputs.random import ERRORS, generator
-from underhood.playbooks.apart import Apart, apart
+from underhood.playbooks.errors.apart import Apart, apart
 from underhood.playbooks.places import inside, torch_of
 from underhood.playbooks.portions import PICTURES, portions
 from underhood.playbooks.statistics import holm
@@ -68,7 +68,10 @@ class Gaze:
 
     @property
     def less_than_right_ones(self) -> bool:
-        return self.apart is not None and self.p_apart <= 0.05 and self.apart.value <= -LESS
+        """And not clearly more than what an even map has there."""
+        if self.apart is None or self.excess_interval.low > 0:
+            return False
+        return self.p_apart <= 0.05 and self.apart.high < 0 and self.apart.value <= -LESS
 
     @property
     def less_than_chance(self) -> bool:
