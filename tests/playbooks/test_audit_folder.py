@@ -369,3 +369,19 @@ def test_an_audit_is_not_opened_with_another_model_or_other_data(whole: uh.Audit
         uh.Audit.open(whole.folder)
     with pytest.raises(InvalidArgument, match="were given in memory; give them again"):
         uh.Audit.open(whole.folder, model=audits.model())
+
+
+def test_a_picture_that_breaks_its_library_is_listed_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Image.open
+
+    def breaks(path: Any, *rest: Any) -> Any:
+        if "bright" in str(path) and str(path).endswith("2.png"):
+            raise IndexError("index out of range.")
+        return opened(path, *rest)
+
+    monkeypatch.setattr(Image, "open", breaks)
+    told = [str(record.failure) for record in of_files(folder).store.failures()]
+    assert told[1] == "It is broken and cannot be read (IndexError: index out of range)."
+    assert len(told) == 3

@@ -72,13 +72,14 @@ def survives(folder: Path, undisturbed: Path, kills: int) -> None:
     undisturbed = undisturbed / "whole"
     assert len(done(undisturbed)) == COUNT // SHARD
 
-    place, killed, before = 0, 0, dict[int, str]()
+    place, killed, between, before = 0, 0, 0, dict[int, str]()
     for moment in generator(0).uniform(0.1, 0.9, 10 * kills):
         if killed == kills:
             break
         run = started(folder / str(place))
         run.join(moment * seconds)
         if run.exitcode is not None:  # it was done before: what follows is killed in a new folder
+            assert run.exitcode == 0
             assert content(folder / str(place)) == content(undisturbed)
             place, before = place + 1, {}
             continue
@@ -87,8 +88,10 @@ def survives(folder: Path, undisturbed: Path, kills: int) -> None:
         killed += 1
         now = done(folder / str(place))
         assert before.items() <= now.items(), "a shard was lost, or done again"
+        between += 0 < len(now) < COUNT // SHARD
         before = now
     assert killed == kills
+    assert between >= kills // 5, "the kills did not hit while shards were done"
     last = started(folder / str(place))
     last.join()
     assert last.exitcode == 0

@@ -196,7 +196,9 @@ def test_an_audit_that_never_began_is_begun_anew(tmp_path: Path) -> None:
     """Killed before audit.json was there, whatever else was."""
     store = Store.begin(tmp_path / "audit", ABOUT)
     (store.folder / "audit.json").unlink()
+    (store.folder / "records.sqlite-journal").write_bytes(b"of a transaction that was torn")
     assert Store.begin(store.folder, ABOUT).missing() == [0, 1, 2]
+    assert not (store.folder / "records.sqlite-journal").exists()
 
 
 def test_an_outcome_is_kept_whole_and_replaced_whole(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from underhood.engine import Engine, Settings, grad_cam_layer
 from underhood.engine.budget import CPU_BYTES
-from underhood.errors import BadInput, BadModel, InvalidArgument, UnderhoodError
+from underhood.errors import BadModel, UnderhoodError
 from underhood.inputs import gather
 from underhood.inputs.dataset import Dataset, Row
 from underhood.methods.provenance import Stopwatch, provenance
@@ -117,8 +117,11 @@ def read_row(model: Model, row: Row, number: int) -> Reading:
     record = Record(number, told[0], digest_of(row.source), *told[1:])
     try:
         return Reading(record, gather(model, row.source).tensor[0])
-    except (BadInput, InvalidArgument) as error:
-        return Reading(_failed(record, error))
+    except UnderhoodError as error:
+        return Reading(_failed(record, str(error)))
+    except Exception as error:  # of a broken file in a library: no reason to stop for the others
+        told_by = f"{type(error).__name__}: {error}".rstrip(".")
+        return Reading(_failed(record, f"It is broken and cannot be read ({told_by})."))
 
 
 def first_shape(readings: Iterable[Reading]) -> Shape | None:
@@ -134,8 +137,8 @@ def _fitting(reading: Reading, shape: Shape) -> Reading:
     return Reading(replace(reading.record, failure=text))
 
 
-def _failed(record: Record, error: UnderhoodError) -> Record:
-    return replace(record, failure=printable(str(error)))
+def _failed(record: Record, why: str) -> Record:
+    return replace(record, failure=printable(why))
 
 
 def made(
@@ -162,7 +165,7 @@ class _Found:
             if reading.tensor is None:
                 self.records.append(reading.record)
             elif reading.record.number in failures:
-                self.records.append(_failed(reading.record, failures[reading.record.number]))
+                self.records.append(_failed(reading.record, str(failures[reading.record.number])))
             else:
                 predicted, probability = next(told)
                 self.records.append(replace(reading.record, predicted=predicted, probability=probability))

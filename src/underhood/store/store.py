@@ -272,7 +272,8 @@ def _database(path: Path) -> sql.Engine:
 
 def _make_tables(path: Path, about: Mapping[str, Any]) -> None:
     """In place of what an audit that never began may have left."""
-    path.unlink(missing_ok=True)
+    for left in path.parent.glob(f"{path.name}*"):  # with its journal, which belongs to no other
+        left.unlink()
     database = _database(path)
     tables.metadata.create_all(database)
     with database.begin() as connection:
@@ -281,7 +282,8 @@ def _make_tables(path: Path, about: Mapping[str, Any]) -> None:
 
 def _made(folder: Path) -> list[Path]:
     """What is in a folder beside the beginnings of an audit."""
-    return [path for path in folder.iterdir() if path.name not in (RECORDS, ARRAYS, SCALARS)]
+    ours = (RECORDS, ARRAYS, SCALARS)
+    return [path for path in folder.iterdir() if not path.name.startswith(ours)]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -95,10 +95,10 @@ class Explained:
         return (
             f"{counts.count} of {counts.of} pictures of {first} and {second} are taken for the other "
             f"({percent(counts.rate, 1)} {between(low, high, 1)}; over all other pairs "
-            f"{percent(counts.rest_rate, 1)}){way}. What speaks for the wrong class lies {self.where['wrong']}. "
-            f"Of their {len(units.a)} most active units the two share {len(units.shared)} "
-            f"(Jaccard {units.jaccard:.2f}{others}); {percent(self.evidence.shared)} of the evidence for them "
-            "goes through the same units."
+            f"{percent(counts.rest_rate, 1)}){way}. What speaks for the wrong class lies "
+            f"{self.where['wrong']}. Of their {len(units.a)} most active units the two share "
+            f"{len(units.shared)} (Jaccard {units.jaccard:.2f}{others}); {percent(self.evidence.shared)} of "
+            "the evidence for them goes through the same units."
         )
 
 
