@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def write(path: Path, result: ShardResult) -> None:
         [(one.name, getattr(pa, KINDS.get(one.name, "string"))()) for one in fields(Record)],
         metadata={MADE: json.dumps(result.provenance, allow_nan=False)},
     )
-    table = pa.Table.from_pylist([asdict(record) for record in result.records], schema=schema)
+    table = pa.Table.from_pylist([vars(record) for record in result.records], schema=schema)
     path.parent.mkdir(exist_ok=True)
     with atomic(path) as temporary:
         parquet.write_table(table, temporary, compression="zstd")
