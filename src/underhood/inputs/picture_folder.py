@@ -41,11 +41,11 @@ class Pictures:
             *counted("Folders without a picture", walk.empty),
             *counted("Folders that cannot be read", walk.closed),
         )
-        return cls(top, paths, problems)
+        return cls(os.path.abspath(top), paths, problems)
 
     @property
     def name(self) -> str:
-        return printable(os.path.basename(os.path.abspath(self.folder)))
+        return printable(os.path.basename(self.folder))
 
     def source(self, path: str) -> str:
         return os.path.join(self.folder, path)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from underhood.engine import Engine, Settings, grad_cam_layer
 from underhood.engine.budget import CPU_BYTES
 from underhood.errors import BadModel, UnderhoodError
 from underhood.inputs import gather
-from underhood.inputs.dataset import Dataset, Row
+from underhood.inputs.dataset import Row
 from underhood.methods.provenance import Stopwatch, provenance
 from underhood.models import Model
 from underhood.playbooks.survey import AT_ONCE, Looks, look
@@ -32,6 +33,12 @@ METHOD = "gradcam"
 Shape = tuple[int, ...]
 
 
+class Numbered(Protocol):
+    """Rows by their numbers in the data set: all of it, or those of some shards."""
+
+    def __getitem__(self, number: int, /) -> Row: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """A row's input (C, H, W), or the record that says why there is none."""
@@ -42,7 +49,7 @@ class Reading:
 
 def survey_shard(
     model: Model,
-    dataset: Dataset,
+    dataset: Numbered,
     numbers: Sequence[int],
     settings: Settings | None = None,
     *,
@@ -57,7 +64,7 @@ def survey_shard(
 
 def survey_shards(
     model: Model,
-    dataset: Dataset,
+    dataset: Numbered,
     shards: Iterable[Sequence[int]],
     settings: Settings | None = None,
     *,
@@ -90,7 +97,7 @@ def settled(model: Model, settings: Settings) -> Settings:
     return replace(settings, memory=CPU_BYTES) if on_cpu and settings.memory is None else settings
 
 
-def read_ahead(model: Model, dataset: Dataset, batches: Sequence[Sequence[int]]) -> Iterator[list[Reading]]:
+def read_ahead(model: Model, dataset: Numbered, batches: Sequence[Sequence[int]]) -> Iterator[list[Reading]]:
     """Each batch's rows, read in threads, a few batches before they are asked for."""
     with ThreadPoolExecutor(READERS, "underhood-reader") as pool:
         waiting: deque[list[Future[Reading]]] = deque()
@@ -146,7 +153,12 @@ def made(
 ) -> dict[str, object]:
     """The provenance of a shard."""
     layer = grad_cam_layer(engine, torch.zeros(*shape)).name if shape else None
-    return {**provenance(model, engine, watch, inputs), "method": METHOD, "parameters": {"layer": layer}}
+    return {
+        **provenance(model, engine, watch, inputs),
+        "method": METHOD,
+        "parameters": {"layer": layer},
+        "threads": torch.get_num_threads(),
+    }
 
 
 @dataclass

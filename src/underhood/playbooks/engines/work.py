@@ -1,8 +1,4 @@
-"""Who surveys the shards of an audit: this process, several, or a cluster.
-
-An engine takes `Work`, and for each shard calls `store.write`, wherever that may be, and then `store.commit`,
-in the process it was called in and nowhere else.
-"""
+"""`Work`, and by which engine it is done."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from underhood.engine import Settings
-from underhood.errors import UnknownName
+from underhood.errors import InvalidArgument, UnknownName
 from underhood.inputs.dataset import Dataset
 from underhood.models import Model
 
@@ -34,12 +30,34 @@ class Work:
     shape: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> int:
+        """That are to be done."""
+        return sum(len(self.store.numbers(shard)) for shard in self.shards)
+
+    def chosen(self, *known: str) -> dict[str, Any]:
+        """The options, refused where the engine knows no such."""
+        for name in self.options:
+            if name not in known:
+                raise UnknownName("option of this engine", name, known)
+        workers = self.options.get("workers")
+        if workers is not None and (not isinstance(workers, int) or workers < 1):
+            raise InvalidArgument(f"workers is a number of processes from 1 on, not {workers!r}.")
+        return dict(self.options)
+
+    def report(self, done: int) -> None:
+        """Tell how many rows of all are done, those included that were done before."""
+        if self.settings.progress is not None:
+            in_all = self.store.rows_in_all
+            self.settings.progress(in_all - self.rows + done, in_all)
+
 
 Run = Callable[[Work], None]
 
 ENGINES: dict[str, str] = {  # where each is, imported when it is asked for
-    "here": "underhood.playbooks.engines:here",
-    "local": "underhood.playbooks.engines:here",
+    "here": "underhood.playbooks.engines.work:here",
+    "local": "underhood.playbooks.engines.local:local",
+    "ray": "underhood.playbooks.engines.ray:on_ray",
 }
 
 
@@ -55,17 +73,9 @@ def here(work: Work) -> None:
     """In this process, one shard after the other."""
     from underhood.playbooks.surveying import survey_shards
 
+    settings = replace(work.settings, progress=lambda done, _total: work.report(done))
     numbers = [work.store.numbers(shard) for shard in work.shards]
-    settings = counted_from(work.settings, work.store.rows_in_all - sum(map(len, numbers)))
     results = survey_shards(work.model, work.dataset, numbers, settings, shape=work.shape)
     for shard, result in zip(work.shards, results, strict=True):
         work.store.write(shard, result)
         work.store.commit(shard)
-
-
-def counted_from(settings: Settings, before: int) -> Settings:
-    """Settings whose progress counts rows that were done before."""
-    report = settings.progress
-    if report is None:
-        return settings
-    return replace(settings, progress=lambda done, total: report(before + done, before + total))
