@@ -12,9 +12,7 @@ from underhood.playbooks.shortcuts.exchanges import Colour, Contrast, Place, Pro
 from underhood.playbooks.shortcuts.sampling import Chosen
 
 Kind = Literal["place", "colour", "contrast", "texture"]
-CARRIES = (
-    0.25  # of the difference between two pictures, that goes with one thing: then a picture relies on it
-)
+CARRIES = 0.08  # of the difference between two pictures, that goes with one thing: less is too little
 ALONE = 0.6  # of the largest share: the smallest place with as much is the place
 FEW = 4
 
@@ -22,7 +20,9 @@ FEW = 4
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """carriers: positions in the chosen rows that rely on it, kept for the tests, the strongest first;
-    share: (k,) of every chosen row, how much it relies on it; places: (H, W) of each carrier."""
+    share: (k,) of every chosen row, how much it relies on it; least: from which share on it does.
+    places: (H, W) of each carrier.
+    """
 
     kind: Kind
     target: int
@@ -38,13 +38,19 @@ class Candidate:
         return self.share >= self.least
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the chosen rows of a class rely on, by share: (k, places) and (k, properties)."""
+
+    places: NDArray[np.float32]
+    properties: NDArray[np.float32]
+
+
 def candidates(
-    chosen: Chosen, share: NDArray[np.float32], places: list[Place], properties: list[Property], most: int
+    chosen: Chosen, seen: Seen, places: list[Place], properties: list[Property], most: int
 ) -> list[Candidate]:
-    """share: (k, K) of the chosen rows, places first, then properties."""
-    of_places, of_properties = share[:, : len(places)], share[:, len(places) :]
-    found = [_at_places(chosen, of_places, places, most)]
-    for kind, exchange, values in _by_kind(properties, of_properties):
+    found = [_at_places(chosen, seen.places, places, most)]
+    for kind, exchange, values in _by_kind(properties, seen.properties):
         candidate = _of_property(chosen, kind, exchange, values, most)
         if candidate is not None:
             found.append(candidate)

@@ -22,7 +22,9 @@ MOST = 8  # groups
 EXACT = 20_000  # points; beyond them the others follow their nearest landmarks
 FEWEST = 12  # points that can be grouped at all
 STABLE = 0.7  # adjusted Rand index between groupings of two resamples
-RESAMPLES = 4
+RESAMPLES = 3  # pairs
+LARGEST = 2000  # points of a resample
+TRIED = 3  # numbers of groups, the largest eigengap first
 NOISE = -1
 
 
@@ -73,11 +75,11 @@ def group(points: Floats, seed: int, *, most: int = MOST, exact: int = EXACT) ->
     chosen = np.arange(n) if n <= exact else np.sort(random.choice(n, exact, replace=False))
     landmarks = points[chosen]
     vectors, gaps = embedding(landmarks, most, seed)
-    for count in np.argsort(-gaps, kind="stable") + 2:
-        labels = _parted(vectors, int(count), seed)
-        stability = _stability(landmarks, int(count), random, seed)
+    halves = _resampled(landmarks, most, random, seed)
+    for count in np.argsort(-gaps, kind="stable")[:TRIED] + 2:
+        stability = _stability(halves, int(count), seed)
         if stability >= STABLE:
-            labels = without_noise(vectors[:, :count], labels)
+            labels = without_noise(vectors[:, :count], _parted(vectors, int(count), seed))
             everyone = labels if n <= exact else _followed(points, landmarks, labels)
             return Groups(everyone, int(labels.max()) + 1, stability, float(gaps[count - 2]))
     return Groups(np.zeros(n, np.int64), 1, 1.0, float(gaps.max(initial=0)))
@@ -120,17 +122,26 @@ def _parted(vectors: Floats, count: int, seed: int) -> Indices:
     return np.asarray(KMeans(count, n_init=4, random_state=seed).fit_predict(unit), dtype=np.int64)
 
 
-def _stability(points: Floats, count: int, random: np.random.Generator, seed: int) -> float:
-    """Mean adjusted Rand index between the groups of two resamples of 80 %, on the points of both."""
+def _resampled(
+    points: Floats, most: int, random: np.random.Generator, seed: int
+) -> list[tuple[Indices, Floats]]:
+    """Pairs of resamples of 80 % of the points, each with its embedding."""
+    size = min(round(0.8 * len(points)), LARGEST)
+    drawn = [np.sort(random.choice(len(points), size, replace=False)) for _ in range(2 * RESAMPLES)]
+    return [(some, embedding(points[some], most, seed)[0]) for some in drawn]
+
+
+def _stability(resamples: list[tuple[Indices, Floats]], count: int, seed: int) -> float:
+    """Mean adjusted Rand index between the groups of two resamples, on the points of both."""
     from sklearn.metrics import adjusted_rand_score
 
-    n, found = len(points), []
-    size = min(round(0.8 * n), 2000)
-    for _ in range(RESAMPLES):
-        drawn = [np.sort(random.choice(n, size, replace=False)) for _ in range(2)]
-        labels = [_parted(embedding(points[some], max(count, 2), seed)[0], count, seed) for some in drawn]
-        _, first, second = np.intersect1d(drawn[0], drawn[1], return_indices=True)
-        found.append(adjusted_rand_score(labels[0][first], labels[1][second]) if len(first) > 1 else 0.0)
+    found = []
+    for (mine, own), (theirs, other) in zip(resamples[::2], resamples[1::2], strict=True):
+        if count > min(own.shape[1], other.shape[1]):
+            return 0.0
+        _, first, second = np.intersect1d(mine, theirs, return_indices=True)
+        labels = _parted(own, count, seed)[first], _parted(other, count, seed)[second]
+        found.append(adjusted_rand_score(*labels))
     return float(np.mean(found))
 
 

@@ -29,17 +29,26 @@ class Pictures:
 
 
 class Exchange(Protocol):
-    """`onto` with something taken from `of`, picture by picture."""
+    """`onto` with something taken from `of`, picture by picture.
+
+    replaces: whether it loses its own by that.
+    """
 
     @property
     def name(self) -> str: ...
+    @property
+    def replaces(self) -> bool: ...
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor: ...
 
 
 class Property(Exchange, Protocol):
-    """Something of the whole picture; `measure` tells how much of it there is, (B, k)."""
+    """Something of the whole picture."""
 
-    def measure(self, pictures: Pictures) -> Tensor: ...
+    def measure(self, pictures: Pictures) -> Tensor:
+        """How much of it there is, (B, k)."""
+
+    def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
+        """`onto` with that of `of` instead of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +57,7 @@ class Place:
 
     name: str
     mask: Tensor
+    replaces: bool = True
 
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
         taken = self.mask & ~onto.subject & ~of.subject
@@ -59,9 +69,13 @@ class Colour:
     """The mean colour of what surrounds the subject: the whole picture is shifted by the difference."""
 
     name: str = "colour"
+    replaces: bool = True
 
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
         return onto.inputs + (_mean(of) - _mean(onto))
+
+    def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
+        return self(onto, of)
 
     def measure(self, pictures: Pictures) -> Tensor:
         return _mean(pictures)[:, :, 0, 0]
@@ -73,11 +87,15 @@ class Contrast:
 
     name: str = "contrast"
     most: float = 3.0
+    replaces: bool = True
 
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
         times = (_spread(of) / _spread(onto).clamp(min=1e-6)).clamp(1 / self.most, self.most)
         centre = _mean(onto)
         return centre + (onto.inputs - centre) * times
+
+    def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
+        return self(onto, of)
 
     def measure(self, pictures: Pictures) -> Tensor:
         return _spread(pictures)[:, 0, 0].clamp(min=1e-6).log()
@@ -85,20 +103,25 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Texture:
-    """What is finer than about 3 % of the side, repeated over the whole picture from a corner's block.
+    """What is finer than about 3 % of the side, added all over the picture from a corner's block.
 
-    corner: 0 to 3, from the upper left by rows.
+    corner: 0 to 3, from the upper left by rows. It is added to the picture's own, so that only a texture
+            that is there can do something, and not the want of one.
     """
 
     corner: int = 0
     sigma: float = 0.012
+    replaces: bool = False
 
     @property
     def name(self) -> str:
         return f"texture {self.corner}"
 
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
-        return onto.inputs - self._fine(onto.inputs) + self._repeated(self._fine(of.inputs))
+        return onto.inputs + self._repeated(self._fine(of.inputs))
+
+    def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
+        return self(onto, of) - self._fine(onto.inputs)
 
     def measure(self, pictures: Pictures) -> Tensor:
         return self._repeated(self._fine(pictures.inputs)).std((1, 2, 3))[:, None].clamp(min=1e-6).log()
@@ -146,9 +169,13 @@ def places(height: int, width: int) -> list[Place]:
         Place("bottom", _box(height, width, (PARTS - 1, PARTS), (0, PARTS))),
         Place("left", _box(height, width, (0, PARTS), (0, 1))),
         Place("right", _box(height, width, (0, PARTS), (PARTS - 1, PARTS))),
-        Place("surroundings", torch.ones(height, width, dtype=torch.bool)),
+        surroundings(height, width),
     ]
     return found
+
+
+def surroundings(height: int, width: int) -> Place:
+    return Place("surroundings", torch.ones(height, width, dtype=torch.bool))
 
 
 def properties() -> list[Property]:
@@ -183,6 +210,10 @@ class Within:
     @property
     def name(self) -> str:
         return f"{self.exchange.name} in the middle"
+
+    @property
+    def replaces(self) -> bool:
+        return self.exchange.replaces
 
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
         return torch.where(onto.subject[:, None], self.exchange(onto, of), onto.inputs)

@@ -1,11 +1,13 @@
 """From tests to findings, in plain sentences with their figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from underhood.playbooks.finding import Effect, Finding, Severity
 from underhood.playbooks.shortcuts.evidence import effect, hardest
+from underhood.playbooks.shortcuts.looks import kinds
 from underhood.playbooks.shortcuts.tested import Tested
 from underhood.playbooks.shortcuts.trials import Floats, Trial
 from underhood.playbooks.shortcuts.words import cast, described, percent
@@ -43,13 +45,21 @@ def as_finding(survey: Survey, one: Tested) -> Finding:
             "kind": one.candidate.kind,
             "what": what,
             "where": where,
+            "whole_image": None if one.masks is not None else one.candidate.kind,
             "outside_subject": one.outside,
             "area": one.area,
             "p": one.p,
+            "kinds": _kinds(survey, one),
             "net_share_turned": one.share_turned,
             "weight": one.weight,
         },
     )
+
+
+def _kinds(survey: Survey, one: Tested) -> list[Mapping[str, Any]]:
+    if one.masks is None:
+        return []
+    return kinds(survey.engine, survey.inputs(one.rows), one.masks, one.seed)
 
 
 def named(survey: Survey, one: Tested) -> tuple[str, str]:
@@ -109,9 +119,10 @@ def _severity(one: Tested) -> Severity:
 
 
 def _ruled_out(one: Tested) -> str:
-    beside = "the same shape at the mirrored place and " if one.masks is not None else ""
+    beside = "the same shape at another place and " if one.masks is not None else ""
+    similar = "the most similar " if one.masks is not None else ""
     return (
         f"Tested on {len(one.rows)} pictures that had no part in finding it and put on {len(one.recipients)} "
-        f"others, beside {beside}the same operation with pictures of other classes; exact sign test, "
+        f"others, beside {beside}the same with {similar}pictures of other classes; exact sign test, "
         f"corrected for the number of things tested: p = {one.p:.2g}."
     )

@@ -4,18 +4,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import torch
 
 from underhood.errors import InvalidArgument
 from underhood.playbooks.finding import Outcome
 from underhood.playbooks.playbook import Playbook
-from underhood.playbooks.shortcuts.candidates import candidates
+from underhood.playbooks.shortcuts.candidates import Seen, candidates
 from underhood.playbooks.shortcuts.exchanges import places, properties, stacked
 from underhood.playbooks.shortcuts.findings import as_finding
 from underhood.playbooks.shortcuts.report import summary, tables
 from underhood.playbooks.shortcuts.sampling import (
     Chosen,
+    Looked,
     chosen,
     drawn_from_others,
+    have_places,
     often_predicted,
     pictures,
 )
@@ -36,11 +39,11 @@ class Shortcuts(Playbook):
 
     key: ClassVar[str] = "shortcuts"
     question: ClassVar[str] = "Does the model rely on something that it should not be using?"
-    scanned: int = 64
+    scanned: int = 96
     pairs: int = 64
     classes: int = 10
     least: int = 16
-    worth: float = 0.1
+    worth: float = 0.15
 
     def __post_init__(self) -> None:
         if min(self.scanned, self.pairs, self.least) < 8:
@@ -54,7 +57,12 @@ class Shortcuts(Playbook):
         before = survey.engine.log.calls
         classes = often_predicted(survey, self.least, self.classes)
         if not classes:
-            return self._too_few()
+            return self._nothing(
+                f"Too few pictures to look for shortcuts: at least {self.least} must be predicted as one "
+                "class, and as many as others."
+            )
+        if not have_places(survey.inputs([0])):
+            return self._nothing("Shortcuts are looked for in pictures of at least 12 x 12 pixels only.")
         seed = survey.settings.seed
         looked = [chosen(survey, target, self.scanned, seed) for target in classes]
         found = self._tested(survey, looked)
@@ -78,27 +86,21 @@ class Shortcuts(Playbook):
         everyone = stacked(parts)
         classes = survey.predicted[np.concatenate(rows)]
         spots, whole = places(*everyone.inputs.shape[2:]), properties()
-        seen = scan(survey.engine, everyone, classes, matched(classes), [*spots, *whole])
+        shares = scan(survey.engine, everyone, classes, matched(classes), [*spots, *whole]).share
         found, start = [], 0
         for one, part in zip(looked, parts, strict=False):
-            share = seen.share[start : start + len(part)]
+            of_places, of_properties = np.split(shares[start : start + len(part)], [len(spots)], 1)
             start += len(part)
-            found += [
-                tested(survey, one, part, candidate, self.pairs)
-                for candidate in candidates(one, share, spots, whole, self.pairs)
-            ]
+            pair = Looked(one, part, everyone[torch.from_numpy(classes != one.target)])
+            for candidate in candidates(one, Seen(of_places, of_properties), spots, whole, self.pairs):
+                found.append(tested(survey, pair, candidate, self.pairs))
         return corrected(found)
 
     def _findings(self, found: list[Tested]) -> list[Tested]:
         return without_doubles([one for one in found if one.is_finding(self.worth)])
 
-    def _too_few(self) -> Outcome:
-        return Outcome(
-            self.key,
-            f"Too few pictures to look for shortcuts: at least {self.least} must be predicted as one class, "
-            "and as many as others.",
-            problems=("No class is predicted often enough.",),
-        )
+    def _nothing(self, why: str) -> Outcome:
+        return Outcome(self.key, why, problems=(why,))
 
     def _left_out(self, survey: Survey, classes: list[int]) -> tuple[str, ...]:
         rare = sorted(set(np.unique(survey.predicted).tolist()) - set(classes))

@@ -8,6 +8,7 @@ import numpy as np
 from underhood.playbooks.finding import Finding
 from underhood.playbooks.shortcuts.evidence import detectable_share, detectable_shift, hardest
 from underhood.playbooks.shortcuts.findings import named
+from underhood.playbooks.shortcuts.position import looked_at
 from underhood.playbooks.shortcuts.sampling import Chosen
 from underhood.playbooks.shortcuts.tested import Tested
 from underhood.playbooks.shortcuts.words import percent
@@ -63,7 +64,12 @@ def tables(survey: Survey, looked: Sequence[Chosen], found: Sequence[Tested]) ->
         }
         for chosen in looked
     ]
-    return {"Pictures looked at": groups, "Things tested": [_row(survey, one) for one in found]}
+    places = [row for chosen in looked for row in looked_at(survey, chosen.target)]
+    return {
+        "Pictures looked at": groups,
+        "Where the model looks": places,
+        "Things tested": [_row(survey, one) for one in found],
+    }
 
 
 def _row(survey: Survey, one: Tested) -> dict[str, Any]:

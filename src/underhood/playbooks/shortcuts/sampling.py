@@ -1,17 +1,23 @@
-"""Which pictures are looked at closely: of each predicted class, half by chance, half by their maps."""
+"""Which pictures are looked at closely: of each predicted class some by chance, and those that seem to rely
+on what is around the subject."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from underhood.inputs.random import CLUSTERS, generator
 from underhood.playbooks.shortcuts.clusters import Groups, map_groups
-from underhood.playbooks.shortcuts.exchanges import Pictures
-from underhood.playbooks.shortcuts.subject import middle, subjects
-from underhood.playbooks.survey import Floats, Indices, Survey
+from underhood.playbooks.shortcuts.exchanges import Pictures, surroundings
+from underhood.playbooks.shortcuts.position import shares, zones
+from underhood.playbooks.shortcuts.subject import subjects
+from underhood.playbooks.survey import AT_ONCE, Floats, Indices, Survey, log_odds
+
+SMALLEST = 12  # pixels along a side
+BY_CHANCE, BY_LOSS = 0.4, 0.4  # of the pictures looked at; the rest by their maps
+SCREENED = 256  # pictures of a class
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,15 @@ class Chosen:
     of: int
 
 
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """The chosen rows' pictures, and those that are looked at for other classes."""
+
+    chosen: Chosen
+    own: Pictures
+    others: Pictures
+
+
 def often_predicted(survey: Survey, least: int, most: int) -> list[int]:
     """Classes with at least so many pictures, the most frequent first; all of the others come to as many."""
     classes, counts = np.unique(survey.predicted, return_counts=True)
@@ -38,7 +53,8 @@ def often_predicted(survey: Survey, least: int, most: int) -> list[int]:
 
 
 def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
-    """Half of them by chance, and half those that look most outside the middle, every group its turn."""
+    """Some by chance, those that lose most when all around the middle is another's, and those that look most
+    outside it, every group of maps its turn."""
     rows = np.flatnonzero(survey.predicted == target)
     random = generator(seed, CLUSTERS, 2, target)
     maps = np.asarray(survey.maps[rows], dtype=np.float32)
@@ -47,22 +63,35 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
     if len(rows) <= count:
         taken, by_chance = shuffled, np.ones(len(rows), bool)
     else:
-        first = shuffled[: count // 2]
-        rest = shuffled[count // 2 :]
-        more = rest[in_turn(groups.labels[rest], -outside(maps[rest]))[: count - len(first)]]
-        taken = np.concatenate([first, more])
-        by_chance = np.arange(count) < len(first)
+        chance, rest = np.split(shuffled, [round(BY_CHANCE * count)])
+        screened = rest[:SCREENED]
+        lost = around_lost(survey, target, rows[screened], seed)
+        by_loss = screened[np.argsort(-lost, kind="stable")[: round(BY_LOSS * count)]]
+        rest = rest[~np.isin(rest, by_loss)]
+        by_map = rest[in_turn(groups.labels[rest], -outside(maps[rest]))]
+        taken = np.concatenate([chance, by_loss, by_map])[:count]
+        by_chance = np.arange(len(taken)) < len(chance)
     testing = random.permutation(len(taken)) % 2 == 1
     return Chosen(target, rows[taken], by_chance, testing, groups, len(rows))
 
 
+def around_lost(survey: Survey, target: int, rows: Indices, seed: int) -> Floats:
+    """(k,): what each of the class's rows loses in log-odds when all around its subject is another's."""
+    others = drawn_from_others(survey, target, rows, AT_ONCE, seed)
+    found, given = [], pictures(survey, others)
+    for start in range(0, len(rows), len(others)):
+        some = rows[start : start + len(others)]
+        own, of = pictures(survey, some), given[: len(some)]
+        before = torch.from_numpy(np.asarray(survey.scores[some], dtype=np.float32))
+        after = survey.engine.outputs(surroundings(*own.inputs.shape[2:])(own, of))
+        classes = torch.full((len(some),), target)
+        found.append((log_odds(before, classes) - log_odds(after, classes)).numpy())
+    return np.concatenate(found)
+
+
 def outside(maps: Floats) -> Floats:
     """(n,): the share of a map's relevance outside the middle."""
-    grid = 8 * max(maps.shape[1:])  # finer than the map, as the middle cuts its cells
-    inside = middle(grid, grid).float()[None, None]
-    weights = 1 - F.adaptive_avg_pool2d(inside, maps.shape[1:])[0, 0].numpy()
-    whole = np.maximum(maps.sum((1, 2)), 1e-12)
-    return np.asarray((maps * weights).sum((1, 2)) / whole, dtype=np.float32)
+    return shares(maps, ~zones()["the middle"])
 
 
 def in_turn(groups: Indices, order: Floats) -> Indices:
@@ -88,6 +117,6 @@ def drawn_from_others(survey: Survey, target: int, besides: Indices, count: int,
     return np.concatenate([rows[~used], rows[used]])[:count]
 
 
-def at_least_channels(inputs: torch.Tensor) -> bool:
-    """Whether these are pictures at all: (B, C, H, W), large enough to have places."""
-    return inputs.ndim == 4 and min(inputs.shape[2:]) >= 12
+def have_places(inputs: Tensor) -> bool:
+    """Whether these are pictures, (B, C, H, W), large enough for things in them."""
+    return inputs.ndim == 4 and min(inputs.shape[2:]) >= SMALLEST

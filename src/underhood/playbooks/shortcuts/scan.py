@@ -14,7 +14,6 @@ from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures
 from underhood.playbooks.survey import Indices, log_odds
 
 Floats = NDArray[np.float32]
-LEAST_GAP = 0.25  # of the median one: of pairs that hardly differ no shares can be told
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +48,23 @@ def scan(
     pairs = _once(partner)
     scores = engine.outputs(pictures.inputs)
     lead = log_odds(scores, own) - log_odds(scores[other], own)
-    usable = lead.clamp(min=LEAST_GAP * float(lead.median()), max=torch.inf).clamp(min=1e-6)
+    usable = usual_lead(lead, own)
     first, second = pictures[pairs[:, 0]], pictures[pairs[:, 1]]
     shares = []
     for exchange in exchanges:
         changed = engine.outputs(torch.cat([exchange(first, second), exchange(second, first)]))
-        shares.append(_share(scores, changed, own, pairs, len(pictures)) / usable)
+        shares.append(_share(scores, changed, own, pairs, exchange.replaces) / usable)
     return Scan(tuple(e.name for e in exchanges), torch.stack(shares, 1).numpy())
+
+
+def usual_lead(lead: Tensor, classes: Tensor) -> Tensor:
+    """(n,): each lead, or its class's median where that is more: of pairs that hardly differ no shares can be
+    told."""
+    usable = lead.clone()
+    for one in classes.unique():
+        members = classes == one
+        usable[members] = usable[members].clamp(min=float(lead[members].median()))
+    return usable.clamp(min=1e-6)
 
 
 def _once(partner: Indices) -> Tensor:
@@ -64,15 +73,18 @@ def _once(partner: Indices) -> Tensor:
     return torch.tensor(sorted(both))
 
 
-def _share(scores: Tensor, changed: Tensor, own: Tensor, pairs: Tensor, count: int) -> Tensor:
-    """(n,): what each picture loses and its partner gains of its class's log-odds, mean over its pairs."""
-    total, times = torch.zeros(count), torch.zeros(count)
+def _share(scores: Tensor, changed: Tensor, own: Tensor, pairs: Tensor, replaces: bool) -> Tensor:
+    """(n,): what each picture loses and its partner gains of its class's log-odds, mean over its pairs.
+
+    Only what the partner gains, where an exchange leaves the picture its own.
+    """
+    total, times = torch.zeros(len(own)), torch.zeros(len(own))
     parts = changed.split(len(pairs))
     for side in (0, 1):
         mine, theirs = pairs[:, side], pairs[:, 1 - side]
         without, given = parts[side], parts[1 - side]  # I with theirs, they with mine
         lost = log_odds(scores[mine], own[mine]) - log_odds(without, own[mine])
         gained = log_odds(given, own[mine]) - log_odds(scores[theirs], own[mine])
-        total.index_add_(0, mine, (lost + gained) / 2)
+        total.index_add_(0, mine, (lost + gained) / 2 if replaces else gained)
         times.index_add_(0, mine, torch.ones(len(pairs)))
     return total / times.clamp(min=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from underhood.playbooks.shortcuts.candidates import Candidate
 from underhood.playbooks.shortcuts.evidence import Net, hardest, net, p_value
 from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, Within, stacked
 from underhood.playbooks.shortcuts.outline import outlined
-from underhood.playbooks.shortcuts.sampling import Chosen, drawn_from_others, pictures
+from underhood.playbooks.shortcuts.sampling import Chosen, Looked, drawn_from_others, pictures
 from underhood.playbooks.shortcuts.trials import (
     Trial,
+    alike_at,
     place_removed,
     place_transplanted,
     property_removed,
@@ -28,6 +30,7 @@ from underhood.playbooks.survey import Indices, Survey
 ALPHA = 0.05
 MOSTLY = 0.6  # of a thing's pixels, outside the subject
 LARGEST = 0.4  # of the picture: what is larger is no thing in it
+OVER_ALL = 0.4  # of pictures, that a property must turn: honest models, too, know light and dark skin apart
 EVERYWHERE = 0.15  # of a property's effect: as much it must have where it is put on the subject alone
 
 
@@ -57,11 +60,11 @@ class Tested:
     area: float = 1.0
     oddness: float = 0.0
 
-    @property
+    @cached_property
     def put(self) -> Net:
         return net(self.transplant, "turned", self.seed)
 
-    @property
+    @cached_property
     def taken(self) -> Net:
         return net(self.removal, "turned", self.seed)
 
@@ -72,7 +75,7 @@ class Tested:
 
     @property
     def share_turned(self) -> float:
-        return max(self.put.value, self.taken.value)
+        return self.put.value
 
     @property
     def weight(self) -> float:
@@ -82,9 +85,9 @@ class Tested:
         return not self.candidate.guess and self.p < ALPHA and self.works(worth) and self.is_suspicious
 
     def works(self, worth: float) -> bool:
-        """It turns pictures one way, and moves them the other way too."""
-        gains, loses = (net(trial, "moved", self.seed).low for trial in (self.transplant, self.removal))
-        return (self.put.low >= worth and loses > 0) or (self.taken.low >= worth and gains > 0)
+        """It turns the pictures that it is given to, and its own lose by its removal."""
+        least = worth if self.candidate.kind == "place" else max(worth, OVER_ALL)
+        return self.put.low >= least and net(self.removal, "moved", self.seed).low > 0
 
     @property
     def is_suspicious(self) -> bool:
@@ -100,42 +103,39 @@ class Tested:
 class Scene:
     """Who takes part in a candidate's trials.
 
-    recipients: pictures of other classes; others: the same in another order, for controls.
-    carriers:   pictures that rely on it; donors: the same, in turn, one for each recipient.
+    recipients: pictures of other classes; pool: more of them, to choose controls from.
+    carriers:   pictures that rely on it; turn: (n,), which of them is given to each recipient.
     partners:   a recipient for each carrier.
     """
 
     asked: Asked
     recipients: Pictures
-    others: Pictures
+    pool: Pictures
     carriers: Pictures
     turn: Tensor
     partners: Pictures
 
-    @property
-    def donors(self) -> Pictures:
-        return self.carriers[self.turn]
-
     @classmethod
-    def of(cls, asked: Asked, recipients: Pictures, carriers: Pictures) -> "Scene":
-        places, count = torch.arange(len(recipients)), len(carriers)
-        others = recipients[places.roll(len(recipients) // 2)]
+    def of(cls, asked: Asked, recipients: Pictures, pool: Pictures, carriers: Pictures) -> "Scene":
+        count = len(carriers)
         partners = recipients[torch.arange(count) % len(recipients)]
-        return cls(asked, recipients, others, carriers, places % count, partners)
+        return cls(asked, recipients, pool, carriers, torch.arange(len(recipients)) % count, partners)
 
 
-def tested(survey: Survey, chosen: Chosen, looked: Pictures, candidate: Candidate, pairs: int) -> Tested:
-    """`looked`: the chosen rows' pictures."""
+def tested(survey: Survey, looked: Looked, candidate: Candidate, pairs: int) -> Tested:
+    chosen = looked.chosen
     recipients = drawn_from_others(survey, candidate.target, chosen.rows, pairs, survey.settings.seed)
+    onto = pictures(survey, recipients)
     scene = Scene.of(
         Asked(survey.engine, candidate.target),
-        pictures(survey, recipients),
-        looked[torch.from_numpy(candidate.carriers)],
+        onto,
+        stacked([looked.others, onto]),
+        looked.own[torch.from_numpy(candidate.carriers)],
     )
     if candidate.places is not None:
         found = _place(scene, candidate)
     else:
-        found = _property(scene, candidate, stacked([looked, scene.recipients]))
+        found = _property(scene, candidate, stacked([looked.own, onto]))
     return Tested(
         candidate,
         chosen,
@@ -151,12 +151,12 @@ def _place(scene: Scene, candidate: Candidate) -> dict[str, Any]:
     carriers, asked = scene.carriers, scene.asked
     assert candidate.places is not None
     masks = outlined(asked, carriers.inputs, candidate.places & ~carriers.subject)
+    alike = alike_at(carriers, masks, scene.pool)
+    donors, theirs = carriers[scene.turn], alike[scene.turn]
     size = masks.sum((1, 2)).clamp(min=1)
     return {
         "masks": masks.numpy(),
-        "transplant": place_transplanted(
-            asked, scene.recipients, scene.donors, masks[scene.turn], scene.others
-        ),
+        "transplant": place_transplanted(asked, scene.recipients, donors, masks[scene.turn], theirs),
         "removal": place_removed(asked, carriers, masks, scene.partners),
         "outside": float(((masks & ~carriers.subject).sum((1, 2)) / size).median()),
         "area": float(masks.float().mean((1, 2)).median()),
@@ -167,9 +167,11 @@ def _property(scene: Scene, candidate: Candidate, everyone: Pictures) -> dict[st
     exchange = candidate.exchange
     assert exchange is not None
     usual = exchange.measure(everyone).median(0).values
+    donors = scene.carriers[scene.turn]
+    theirs = scene.recipients[torch.arange(len(scene.recipients)).roll(len(scene.recipients) // 2)]
 
     def put(how: Exchange) -> Trial:
-        return property_transplanted(scene.asked, scene.recipients, scene.donors, how, scene.others)
+        return property_transplanted(scene.asked, scene.recipients, donors, how, theirs)
 
     return {
         "transplant": put(exchange),

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from underhood.playbooks.shortcuts.asked import Asked
-from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, widened
+from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, Property, widened
+from underhood.playbooks.shortcuts.moves import elsewhere
 from underhood.playbooks.shortcuts.outline import filled
 
 Floats = NDArray[np.float64]
-OVERLAP = 0.3  # of a mask, with its mirrored copy, at most: else that is no other place
+COARSE = 32  # places along a side, on which pictures are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +42,12 @@ def place_transplanted(
     asked: Asked, recipients: Pictures, donors: Pictures, masks: Tensor, others: Pictures
 ) -> Trial:
     """The donors' things put into recipients at the same place; controls: another place of the same donors,
-    mirrored, and the same place of pictures of other classes."""
+    and the same place of the pictures of other classes that look most like the donor there."""
     masks = widened(masks, 1)
-    elsewhere, possible = mirrored(masks)
+    other_masks, possible = elsewhere(masks)
     changed = [
         torch.where(m[:, None], of.inputs, recipients.inputs)
-        for m, of in ((masks, donors), (elsewhere, donors), (masks, others))
+        for m, of in ((masks, donors), (other_masks, donors), (masks, others))
     ]
     change, mirror, other = _changes(asked, recipients.inputs, changed, sign=1)
     return Trial(change, {"another place": _where(mirror, possible), "other pictures": other})
@@ -54,10 +56,10 @@ def place_transplanted(
 def place_removed(asked: Asked, pictures: Pictures, masks: Tensor, others: Pictures) -> Trial:
     """The things filled from around them, and (as "second") from other pictures; controls: mirrored."""
     masks = widened(masks, 1)
-    elsewhere, possible = mirrored(masks)
+    other_masks, possible = elsewhere(masks)
     changed = [
         filled(pictures.inputs, masks),
-        filled(pictures.inputs, elsewhere),
+        filled(pictures.inputs, other_masks),
         torch.where(masks[:, None], others.inputs, pictures.inputs),
     ]
     change, mirror, second = _changes(asked, pictures.inputs, changed, sign=-1)
@@ -67,27 +69,18 @@ def place_removed(asked: Asked, pictures: Pictures, masks: Tensor, others: Pictu
 def property_transplanted(
     asked: Asked, recipients: Pictures, donors: Pictures, exchange: Exchange, others: Pictures
 ) -> Trial:
-    """The donors' property put on recipients; control: that of other pictures of other classes."""
+    """The donors' property put on recipients; control: that of any pictures of other classes."""
     changed = [exchange(recipients, donors), exchange(recipients, others)]
     change, other = _changes(asked, recipients.inputs, changed, sign=1)
     return Trial(change, {"other pictures": other})
 
 
-def property_removed(asked: Asked, pictures: Pictures, exchange: Exchange, others: Pictures) -> Trial:
+def property_removed(asked: Asked, pictures: Pictures, exchange: Property, others: Pictures) -> Trial:
     """The property of other pictures put on these; control: that of the next one of these."""
     following = pictures[torch.arange(len(pictures)).roll(1)]
-    changed = [exchange(pictures, others), exchange(pictures, following)]
+    changed = [exchange.replaced(pictures, others), exchange.replaced(pictures, following)]
     change, own = _changes(asked, pictures.inputs, changed, sign=-1)
     return Trial(change, {"its own kind": own})
-
-
-def mirrored(masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Each mask (B, H, W) at another place, equally far from the border: the mirror image that overlaps it
-    least; and (B,) whether that is little enough."""
-    copies = torch.stack([masks.flip(dims) for dims in ([2], [1], [1, 2])])
-    overlap = (copies & masks).sum((2, 3)) / masks.sum((1, 2)).clamp(min=1)
-    least, which = overlap.min(0)
-    return copies[which, torch.arange(len(masks))], least <= OVERLAP
 
 
 def _changes(asked: Asked, inputs: Tensor, changed: list[Tensor], *, sign: int) -> list[Change]:
@@ -103,3 +96,14 @@ def _changes(asked: Asked, inputs: Tensor, changed: list[Tensor], *, sign: int) 
 def _where(change: Change, possible: Tensor) -> Change:
     there = possible.numpy()
     return Change(np.where(there, change.moved, np.nan), np.where(there, change.turned, np.nan))
+
+
+def alike_at(donors: Pictures, masks: Tensor, pool: Pictures) -> Pictures:
+    """Of the pool, for each donor the picture that looks most like it under its mask (B, H, W)."""
+    small = (min(masks.shape[1], COARSE), min(masks.shape[2], COARSE))
+    own, others = (F.adaptive_avg_pool2d(part.inputs, small) for part in (donors, pool))
+    weights = F.adaptive_avg_pool2d(masks.float()[:, None], small)
+    nearest = [
+        int(((others - x) ** 2 * w).sum((1, 2, 3)).argmin()) for x, w in zip(own, weights, strict=True)
+    ]
+    return pool[torch.tensor(nearest)]
