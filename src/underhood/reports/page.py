@@ -1,20 +1,14 @@
 """The page, piece by piece: what was written need not be kept."""
 
-import base64
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from underhood.errors import InvalidArgument
 from underhood.methods.explanation import Explanation
-from underhood.reports import Failures, colours, view, words
+from underhood.reports import Failures, colours, shell, view, words
 
-HERE = Path(__file__).parent
 KEPT_VALUES = 6  # of one provenance entry; of more, their number is given
 
 
@@ -65,7 +59,7 @@ def pieces(explanations: Iterable[Explanation], failures: Failures | None, comma
             yield section
 
     stream = (
-        _environment()
+        shell.environment()
         .get_template("report.html.j2")
         .stream(sections=written(), tally=tally, failed=failed, command=command, **_assets())
     )
@@ -74,36 +68,11 @@ def pieces(explanations: Iterable[Explanation], failures: Failures | None, comma
 
 
 @cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-@cache
 def _assets() -> dict[str, Any]:
-    """Style and script, and the policy that lets nothing but these two run."""
-    style = (HERE / "assets" / "report.css").read_text(encoding="utf-8")
-    script = (HERE / "assets" / "report.js").read_text(encoding="utf-8")
-    policy = (
-        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
     return {
-        "style": style,
-        "script": script,
-        "policy": policy,
+        **shell.assets("report"),
         "colours": colours.as_json(),
         "caveat": words.CAVEAT,
         "short": words.short,
         "base": words.base,
     }
-
-
-def _source(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"
