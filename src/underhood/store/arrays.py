@@ -18,6 +18,7 @@ from zarr.codecs import ZstdCodec
 from underhood.errors import BadInput
 from underhood.store.result import Floats, ShardResult
 
+NAMES = ("maps", "scale", "scores", "features")
 CHUNK = 64  # rows that are read together, at most
 
 
@@ -45,22 +46,26 @@ def create(folder: Path, rows: int, shard: int, shapes: dict[str, Sequence[int]]
 def write(folder: Path, first: int, shard: int, result: ShardResult) -> None:
     """One shard's arrays, on the disk when this returns; each file takes an older one's place at once."""
     maps, scale = _halved(result.maps)
-    group = zarr.open_group(folder, mode="r+")
+    with zarr.config.set({"array.write_empty_chunks": True}):  # a file that is not there was lost
+        group = zarr.open_group(folder, mode="r+")
+        held = {name: _array(group, name) for name in NAMES}
     for name, values in (
         ("maps", maps),
         ("scale", scale),
         ("scores", result.scores),
         ("features", result.features),
     ):
-        array = _array(group, name)
+        array = held[name]
         if values.shape[1:] != array.shape[1:]:
             raise BadInput(f"The {name} of a shard are {values.shape[1:]} a row, not {array.shape[1:]}.")
         whole = np.zeros((len(result.records), *array.shape[1:]), dtype=array.dtype)
         whole[result.readable] = values
         array[first : first + len(whole)] = whole
-        place = folder / name / "c" / "/".join([str(first // shard)] + ["0"] * (array.ndim - 1))
-        if place.exists():  # a shard of nothing but zeros has no file
-            synced(place)
+        synced(_place(folder, array, first // shard))
+
+
+def _place(folder: Path, array: zarr.Array[Any], shard: int) -> Path:
+    return folder / array.basename / "c" / "/".join([str(shard)] + ["0"] * (array.ndim - 1))
 
 
 def _halved(maps: Floats) -> tuple[NDArray[np.float16], Floats]:
@@ -74,7 +79,7 @@ def _halved(maps: Floats) -> tuple[NDArray[np.float16], Floats]:
 
 def synced(path: Path) -> None:
     """Do not go on before the file and its place in the folder are on the disk."""
-    for one in (path, path.parent):
+    for one in (path,) if os.name == "nt" else (path, path.parent):  # Windows opens no folders
         descriptor = os.open(one, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -93,7 +98,7 @@ class Stored:
     def __init__(
         self, folder: Path, name: str, where: NDArray[np.int64], *, scaled: bool = False, owner: object = None
     ):
-        self.owner = owner
+        self.owner, self._folder = owner, folder
         self._array, self.where = _array(zarr.open_group(folder, mode="r"), name), where
         self._scale = Stored(folder, "scale", where) if scaled else None
 
@@ -125,11 +130,24 @@ class Stored:
         if not places.size:
             return np.zeros((0, *self._array.shape[1:]), dtype=self._array.dtype)
         needed, back = np.unique(places, return_inverse=True)
-        if needed[-1] - needed[0] + 1 == len(needed):
-            found = np.asarray(self._array[int(needed[0]) : int(needed[-1]) + 1])
-        else:
-            found = np.asarray(self._array.oindex[needed])
+        self._refuse_lost(needed)
+        try:
+            if needed[-1] - needed[0] + 1 == len(needed):
+                found = np.asarray(self._array[int(needed[0]) : int(needed[-1]) + 1])
+            else:
+                found = np.asarray(self._array.oindex[needed])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"The {self._array.basename} in '{self._folder}' are damaged, and cannot be read."
+            ) from error
         return found[back.ravel()]
+
+    def _refuse_lost(self, needed: NDArray[np.int64]) -> None:
+        """What has no file would be read as zeros."""
+        for shard in np.unique(needed // self._array.shards[0]):  # type: ignore[index]
+            path = _place(self._folder, self._array, int(shard))
+            if not path.exists():
+                raise BadInput(f"'{path}' is not there any more, so the audit cannot be read.")
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
