@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench bench-gpu bench-verdict bench-shortcuts clean
+.PHONY: help demo test test-slow lint bench bench-gpu bench-verdict bench-shortcuts bench-audit clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -44,6 +44,9 @@ bench-verdict: $(VENV)/dev  ## is the verdict right? on causes that were planted
 bench-shortcuts: $(VENV)/dev  ## are shortcuts found that were planted, and none in clean models? half an hour
 	$(BIN)/python -m benchmarks.shortcuts.run
 	$(BIN)/python -m benchmarks.shortcuts.told out/shortcuts/results.jsonl
+
+bench-audit: $(VENV)/dev  ## explanations a second of an audit, beside the passes that they need; about 20 minutes
+	$(BIN)/python -m benchmarks.audit --out benchmarks/AUDIT.md
 
 clean:  ## remove the environment and everything that was made
 	rm -rf $(VENV) out .coverage .coverage.* .*_cache .hypothesis
