@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, chi2_contingency, pearson3
+from scipy.stats import binomtest, chi2_contingency, fisher_exact, pearson3
 
 from underhood.errors import InvalidArgument
 from underhood.playbooks.statistics import (
@@ -38,6 +38,15 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert len(holm([])) == 0
+
+
+@pytest.mark.parametrize(
+    "counts", [(3, 10, 40, 60), (0, 5, 9, 9), (7, 7, 0, 3), (0, 4, 0, 6), (900, 2000, 480, 900)]
+)
+def test_fisher_is_that_of_scipy(counts: tuple[int, int, int, int]) -> None:
+    hits, of, others, other_of = counts
+    expected = fisher_exact([[hits, of - hits], [others, other_of - others]]).pvalue
+    assert fisher_p(*counts) == pytest.approx(expected, rel=1e-9)
 
 
 def test_fisher_holds_its_level_where_chi_square_does_not() -> None:

@@ -26,9 +26,11 @@ def test_figures_are_those_of_scipy_and_scikit_learn() -> None:
     table = module._table(codes, label, 3)
     assert module._chi_square(table) == pytest.approx(chi2_contingency(table, correction=False).statistic)
     assert module._information(table) == pytest.approx(mutual_info_score(codes, label) / np.log(2))
-    told = module._held_out(codes, label, 3, np.random.default_rng(1))
-    peer = roc_auc_score(label, told / told.sum(1, keepdims=True), multi_class="ovr")
-    assert module._auroc(told, label, 3)[0] == pytest.approx(peer)
+    fold = module._folds(label, np.random.default_rng(1))
+    told = module._held_out(codes, label, fold, 3)
+    told /= told.sum(1, keepdims=True)
+    peer = [roc_auc_score(label[fold == f], told[fold == f], multi_class="ovr") for f in range(5)]
+    assert module._auroc(told, label, fold, 3)[0] == pytest.approx(np.mean(peer))
 
 
 def test_a_column_that_is_the_label_tells_all_of_it() -> None:
@@ -51,10 +53,12 @@ def test_a_planted_column_has_the_auroc_it_was_planted_with() -> None:
 
 def test_chance_has_uniform_p() -> None:
     random = np.random.default_rng(2)
-    p = [
-        telling(column(random.integers(0, 6, 60)), random.integers(0, 2, 60), draws=99, seed=seed).p
+    found = [
+        telling(column(random.integers(0, 6, 60)), random.integers(0, 2, 60), draws=99, seed=seed)
         for seed in range(200)
     ]
+    assert np.mean([one.auroc for one in found]) == pytest.approx(0.5, abs=0.02)
+    p = [one.p for one in found]
     assert np.mean(np.array(p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
     assert 0.42 < np.mean(p) < 0.6
 

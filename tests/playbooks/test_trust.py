@@ -22,15 +22,18 @@ from underhood.playbooks.trust.words import believed, doubt_finding
 class Verdict:
     """As much of one as shares are counted from."""
 
-    def __init__(self, word: str, score: float = 0.5, doubts: tuple[str, ...] = ()):
+    level = "quick"
+
+    def __init__(self, word: str, score: float, doubts: tuple[str, ...], asked: tuple[str, ...]):
         self.word, self.score = word, score
-        self.reasons = [type("Reason", (), {"question": q, "answer": False})() for q in doubts]
+        answers = {**dict.fromkeys(asked, True), **dict.fromkeys(doubts, False)}
+        self.reasons = [type("Reason", (), {"question": q, "answer": a})() for q, a in answers.items()]
 
 
-def shares(method: str, words: str) -> Shares:
+def shares(method: str, words: str, asked: tuple[str, ...] = ("controls", "model")) -> Shares:
     of = {"+": "corroborated", "o": "contested", "-": "not to be trusted"}
     doubts = {"+": (), "o": ("class",), "-": ("controls", "class")}
-    return Shares(method, tuple(Verdict(of[w], i / 100, doubts[w]) for i, w in enumerate(words)))  # type: ignore[arg-type,misc]
+    return Shares(method, tuple(Verdict(of[w], i / 100, doubts[w], asked) for i, w in enumerate(words)))  # type: ignore[arg-type,misc]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,7 @@ def test_maps_of_a_model_that_looks_at_nothing_are_a_finding() -> None:
     survey = surveyed(Model(Constant(), labels=("a", "b")), Dataset.of(x, ["a", "b"] * 3))
     (finding,) = Trust(count=6, others=())(survey).findings
     assert finding.key == "maps-in-doubt"
-    assert finding.severity == "high"
+    assert finding.severity == "medium"
     assert finding.effects[0].value == 0
     assert set(finding.rows) == set(range(6))
     assert "0 % [0 %, 39 %] are corroborated" in finding.claim  # Wilson of 0 of 6
@@ -98,8 +101,15 @@ def test_a_better_method_is_named_with_how_sure_that_is() -> None:
     assert own.doubted() == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_methods_of_which_too_little_was_asked_are_not_compared() -> None:
+    own, costly = shares("gradcam", "++oo"), shares("occlusion", "+++o", asked=("controls",))
+    assert not costly.is_tested
+    assert costly.row()["corroborated"] == "not asked at level quick"
+    assert best_beside(own, [own, costly]) is None
+
+
 @pytest.mark.parametrize(
-    ("words", "severity"), [("++" + "-" * 6, "high"), ("+" + "o" * 11, "medium"), ("+++oooo", "low")]
+    ("words", "severity"), [("++" + "-" * 6, "medium"), ("+" + "o" * 11, "low"), ("+++oooo", "low")]
 )
 def test_severity_goes_with_how_many_are_in_doubt(words: str, severity: str) -> None:
     own = shares("gradcam", words)

@@ -60,9 +60,12 @@ def holm(p: Sequence[float] | Floats) -> Floats:
 
 def fisher_p(hits: int, of: int, other_hits: int, other_of: int) -> float:
     """Two-sided p-value of two equal shares (Fisher's exact test)."""
-    from scipy.stats import fisher_exact
+    from scipy.stats import hypergeom  # whose test is ten times as slow
 
-    return float(fisher_exact([[hits, of - hits], [other_hits, other_of - other_hits]]).pvalue)
+    total, all_hits = of + other_of, hits + other_hits
+    possible = np.arange(max(0, all_hits - other_of), min(all_hits, of) + 1)
+    chance = hypergeom.pmf(possible, total, all_hits, of)
+    return float(min(1.0, chance[chance <= chance[hits - possible[0]] * (1 + 1e-7)].sum()))
 
 
 def detectable_drop(

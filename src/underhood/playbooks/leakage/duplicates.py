@@ -12,7 +12,7 @@ from underhood.playbooks.leakage.thumbnails import Thumbnails, likeness, thumbna
 from underhood.playbooks.survey import Survey
 
 RANDOM_PAIRS = 1000
-LEAST, MOST = 0.8, 0.98  # likeness that counts as a copy lies between, wherever chance would put it
+LEAST, MOST = 0.7, 0.88  # likeness that counts as a copy lies between, wherever chance would put it
 AT_ONCE = 512  # pairs
 
 Indices = NDArray[np.int64]
@@ -109,6 +109,6 @@ def _random_pairs(total: int, seed: int) -> Indices:
 
 
 def _threshold(by_chance: Floats) -> float:
-    """Six spreads beyond the middle of random pairs, told by quantiles that a few copies cannot move."""
+    """Twelve spreads beyond the middle of random pairs, told by quantiles that a few copies cannot move."""
     middle, upper = np.quantile(by_chance, [0.5, 0.75])
-    return float(np.clip(middle + 6 * (upper - middle) / 0.6745, LEAST, MOST))
+    return float(np.clip(middle + 12 * (upper - middle) / 0.6745, LEAST, MOST))

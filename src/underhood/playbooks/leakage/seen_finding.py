@@ -37,7 +37,7 @@ def _claim(seen: Seen, model: bool, classifier: bool) -> str:
     by_model, by_classifier, sentences = seen.by_model, seen.by_classifier, []
     if model:
         sentences.append(
-            f"Shown only {seen.view.shown} of each picture, the model is still right in {told(by_model)} "
+            f"Of each picture shown only {seen.view.shown}, the model is still right in {told(by_model)} "
             f"(whole pictures: {percent(seen.whole.accuracy)}; seeing nothing: {percent(by_model.chance)})."
         )
     if classifier and by_classifier:

@@ -42,7 +42,8 @@ def telling(column: Column, label: Codes, *, draws: int = 999, seed: int = 0) ->
     random = generator(seed, LEAKAGE, 3)
     shuffles = (_table(codes, random.permutation(label), len(classes)) for _ in range(draws))
     as_much = sum(_chi_square(t) >= statistic * (1 - 1e-12) for t in shuffles)
-    auroc, error = _auroc(_held_out(codes, label, len(classes), random), label, len(classes))
+    fold = _folds(label, random)
+    auroc, error = _auroc(_held_out(codes, label, fold, len(classes)), label, fold, len(classes))
     return Telling(
         column.name,
         len(label),
@@ -81,9 +82,8 @@ def _information(table: Floats) -> float:
     return float((share[there] * np.log2(share[there] / apart[there])).sum())
 
 
-def _held_out(codes: Codes, label: Codes, classes: int, random: np.random.Generator) -> Floats:
+def _held_out(codes: Codes, label: Codes, fold: Codes, classes: int) -> Floats:
     """(n, classes): each class's share among the other folds' rows of the same kind, drawn to the whole's."""
-    fold = _folds(label, random)
     told = np.empty((len(label), classes))
     for asked in range(FOLDS):
         inside, outside = fold == asked, fold != asked
@@ -103,21 +103,30 @@ def _folds(label: Codes, random: np.random.Generator) -> Codes:
     return fold
 
 
-def _auroc(told: Floats, label: Codes, classes: int) -> tuple[float, float]:
+def _auroc(told: Floats, label: Codes, fold: Codes, classes: int) -> tuple[float, float]:
     """Mean over classes of the area under each one's ROC curve, and its error (Hanley & McNeil 1982).
 
-    With two classes both have the same; with more the errors are averaged, as if all classes erred together.
+    Areas are means over folds: rows of two folds were told from different rows, and are not comparable. With
+    two classes both have the same; with more the errors are averaged, as if all classes erred together.
     """
-    from scipy.stats import rankdata
-
     areas, errors = [], []
     for one in range(classes):
-        own = label == one
+        own, score = label == one, told[:, one]
+        found = [_area(score[fold == f], own[fold == f]) for f in range(FOLDS)]
+        area = float(np.mean([a for a in found if a is not None]))
         mine, others = int(own.sum()), int((~own).sum())
-        rank_sum = rankdata(told[:, one])[own].sum()
-        area = float((rank_sum - mine * (mine + 1) / 2) / (mine * others))
-        areas.append(area)
         first, second = area / (2 - area), 2 * area**2 / (1 + area)
         variance = area * (1 - area) + (mine - 1) * (first - area**2) + (others - 1) * (second - area**2)
+        areas.append(area)
         errors.append(np.sqrt(max(0.0, variance) / (mine * others)))
     return float(np.mean(areas)), float(np.mean(errors))
+
+
+def _area(score: Floats, own: NDArray[np.bool_]) -> float | None:
+    """The share of pairs, one of its own class and one other, that are ranked right; ties are half right."""
+    from scipy.stats import rankdata
+
+    mine, others = int(own.sum()), int((~own).sum())
+    if not mine or not others:
+        return None
+    return float((rankdata(score)[own].sum() - mine * (mine + 1) / 2) / (mine * others))

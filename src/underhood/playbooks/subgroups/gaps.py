@@ -39,6 +39,8 @@ class Measure:
     kind:   "share" of rows that are so (0 or 1 each), or a "mean" of amounts.
     values: (n,), NaN where it is not known.
     better: in which direction.
+    by_label: whether labels can be compared in it. A model whose confidence is right on the whole is surer
+            than right of rare classes, so that a gap between labels tells nothing there.
     """
 
     key: str
@@ -46,6 +48,7 @@ class Measure:
     values: Floats
     kind: Literal["share", "mean"]
     better: Literal["higher", "nearer 0"]
+    by_label: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def too_small(group: Group, right: Floats, smallest: int, widest: float) -> str 
 
 def compared(groups: Sequence[Group], measures: Sequence[Measure]) -> list[Gap]:
     """Every group against all other rows in every measure; both sides need two rows at least."""
-    found = [gap for group in groups for measure in measures if (gap := _gap(group, measure))]
+    asked = [(g, m) for g in groups for m in measures if m.by_label or g.column != LABEL]
+    found = [gap for group, measure in asked if (gap := _gap(group, measure))]
     corrected = holm([gap.p for gap in found])
     return [replace(gap, corrected=float(p)) for gap, p in zip(found, corrected, strict=True)]
 

@@ -121,7 +121,14 @@ def measured(survey: Survey, labelled: NDArray[np.bool_], inside: NDArray[np.flo
     right = np.where(labelled, survey.predicted == survey.label, np.nan).astype(np.float64)
     measures = [
         Measure("accuracy", "accuracy", right, "share", "higher"),
-        Measure("confidence", "confidence less accuracy", survey.probability - right, "mean", "nearer 0"),
+        Measure(
+            "confidence",
+            "confidence less accuracy",
+            survey.probability - right,
+            "mean",
+            "nearer 0",
+            by_label=False,
+        ),
     ]
     inside = np.where(labelled, inside, np.nan)
     if (~np.isnan(inside)).sum() > 1:

@@ -23,14 +23,15 @@ AT_ONCE = 8  # inputs
 @dataclass(frozen=True)
 class Trust(Playbook):
     """count: inputs, as many of each predicted class as there are; others: methods beside the audit's own
-    (Grad-CAM), by key; those that do not suit the model are left out. level: of the checks, see `check`.
+    (Grad-CAM), by key; those that do not suit the model are left out. level: of the checks, see `check`;
+    at "quick" methods of many passes cannot be corroborated, and are not compared.
     """
 
     key: ClassVar[str] = "trust"
     question: ClassVar[str] = "How far can the maps of this audit be believed?"
 
     count: int = 24
-    others: tuple[str, ...] = ("integrated_gradients", "lrp", "occlusion")
+    others: tuple[str, ...] = ("lrp", "hirescam", "input_x_gradient")
     level: str = "quick"
 
     def __post_init__(self) -> None:

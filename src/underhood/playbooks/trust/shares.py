@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from underhood.checks.card import Question
-from underhood.checks.verdict import QUESTIONS, Verdict
+from underhood.checks.verdict import NEEDED, QUESTIONS, Verdict
 from underhood.playbooks.figures import percent
 from underhood.playbooks.statistics import wilson
 
@@ -36,6 +36,12 @@ class Shares:
         return f"{percent(self.share(word))} [{percent(low)}, {percent(high)}]"
 
     @property
+    def is_tested(self) -> bool:
+        """Whether all was asked that a map needs to be corroborated: of costly methods "quick" does not."""
+        answered = {r.question for v in self.verdicts for r in v.reasons if r.answer is not None}
+        return set(NEEDED) <= answered
+
+    @property
     def doubt(self) -> Question | None:
         """The question that is most often answered no."""
         answers = Counter(r.question for v in self.verdicts for r in v.reasons if r.answer is False)
@@ -60,10 +66,12 @@ class Shares:
     def row(self) -> dict[str, Any]:
         told = {word: self.told(number) for number, word in enumerate(WORDS)}
         against = QUESTIONS[self.doubt] if self.doubt else ""
+        if not self.is_tested:
+            told[WORDS[0]] = f"not asked at level {self.verdicts[0].level}"
         return {"method": self.method, "maps": self.total, **told, "most often answered no": against}
 
 
 def best_beside(own: Shares, shares: Sequence[Shares]) -> Shares | None:
     """The method with most corroborated maps, where these are more than the audit's own."""
-    best = max(shares, key=lambda one: one.counts[0])
+    best = max((one for one in shares if one.is_tested), key=lambda one: one.counts[0], default=own)
     return best if best.counts[0] > own.counts[0] else None

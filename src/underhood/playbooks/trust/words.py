@@ -22,9 +22,12 @@ def believed(own: Shares, better: Shares | None) -> str:
 
 def doubt_finding(own: Shares, better: Shares | None, numbers: Sequence[int]) -> Finding:
     low, high = wilson(own.counts[0], own.total)
-    severity: Severity = "high" if own.share(2) >= ENOUGH else "medium" if high < ENOUGH else "low"
+    # At most medium: it is a fault of the maps, and none of the model.
+    severity: Severity = "medium" if own.share(2) >= ENOUGH else "low"
     p = "" if better is None else f" That {better.method} fares better: p = {own.sign_test(better):.2g}."
-    why = f" Most often against them: {QUESTIONS[own.doubt].rstrip('?').lower()}?" if own.doubt else ""
+    why = " What speaks for the others is too little to rely on."
+    if own.doubt:
+        why = f" The question most often answered no: {QUESTIONS[own.doubt]}"
     return Finding(
         playbook="trust",
         key="maps-in-doubt",
