@@ -18,7 +18,9 @@ from tests.support import audits
 from underhood.atomic import CannotWrite
 from underhood.errors import BadInput, InvalidArgument, UnknownName
 from underhood.playbooks import surveying
-from underhood.playbooks.registry import as_playbooks
+from underhood.playbooks.audit import again
+from underhood.playbooks.kept import plain
+from underhood.playbooks.registry import PLAYBOOKS, as_playbooks
 from underhood.playbooks.survey import Survey, surveyed
 from underhood.playbooks.verify import verify
 from underhood.store import Store, arrays
@@ -385,3 +387,10 @@ def test_a_picture_that_breaks_its_library_is_listed_too(
     told = [str(record.failure) for record in of_files(folder).store.failures()]
     assert told[1] == "It is broken and cannot be read (IndexError: index out of range)."
     assert len(told) == 3
+
+
+@pytest.mark.parametrize("key", PLAYBOOKS)
+def test_every_playbook_comes_back_from_its_record(key: str) -> None:
+    one = as_playbooks(key)[0]
+    recorded = json.loads(json.dumps({"key": key, "parameters": plain(one.parameters())}))
+    assert again(recorded) == one

@@ -14,7 +14,7 @@ import underhood as uh
 from underhood.atomic import CannotWrite
 from underhood.errors import BadInput, InvalidArgument
 from underhood.store import Record, ShardResult, Store, arrays
-from underhood.store.digests import combined, digest_of, printable
+from underhood.store.digests import combined, digest_of, told
 
 ROWS, SHARD = 10, 4
 ABOUT = {
@@ -223,10 +223,10 @@ def test_an_outcome_is_kept_whole_and_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_the_data_digest_is_that_of_all_names_labels_and_bytes(full: Store) -> None:
-    def told(n: int) -> str:
+    def row(n: int) -> str:
         return f"+row {n}--" if n == FAILED else f"+row {n}+a+{'cd' * 32}"
 
-    wanted = hashlib.sha256("".join(told(n) + "\x1e" for n in range(ROWS)).encode()).hexdigest()
+    wanted = hashlib.sha256("".join(row(n) + "\x1e" for n in range(ROWS)).encode()).hexdigest()
     assert full.data_digest() == wanted
     assert combined([("a", None, None)]) != combined([("a", "", None)]) != combined([("a", None, "")])
 
@@ -246,8 +246,9 @@ def test_digests_of_sources(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_text_can_be_kept() -> None:
-    assert printable(b"lesion\xff.png".decode("utf-8", "surrogateescape")) == "lesion\\udcff.png"
-    assert printable("größe") == "größe"
+    assert told(b"lesion\xff.png".decode("utf-8", "surrogateescape")) == "lesion\\xff.png"
+    assert told("größe") == "größe"
+    assert told(None) is None
 
 
 def lines_of(store: Store) -> list[str]:

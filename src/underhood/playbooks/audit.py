@@ -110,7 +110,7 @@ def resume(
     return audit(
         model_of(store) if model is None else model,
         data_of(store) if dataset is None else dataset,
-        [_again(asked) for asked in store.about["playbooks"]],
+        [again(asked) for asked in store.about["playbooks"]],
         out=folder,
         engine=engine,
         shard=store.about["shard"],
@@ -157,14 +157,13 @@ def _begun(  # noqa: PLR0917
     return model, Store.begin(folder, about(model, dataset, playbooks, settings, shard, seen))
 
 
-def _again(asked: Mapping[str, Any]) -> Playbook:
+def again(asked: Mapping[str, Any]) -> Playbook:
     """A playbook from its record."""
     kind = playbook(asked["key"])
     try:
         given = {name: tuple(v) if isinstance(v, list) else v for name, v in asked["parameters"].items()}
-        again = kind(**given)
+        return kind(**given)
     except (TypeError, ValueError) as error:
         raise InvalidArgument(
             f"The playbook '{asked['key']}' has other parameters in this version."
         ) from error
-    return again

@@ -23,7 +23,7 @@ from underhood.inputs.dataset import Row
 from underhood.methods.provenance import Stopwatch, provenance
 from underhood.models import Model
 from underhood.playbooks.survey import AT_ONCE, Looks, look
-from underhood.store.digests import digest_of, printable
+from underhood.store.digests import digest_of, told
 from underhood.store.result import Record, ShardResult
 
 READERS = min(8, max(2, os.cpu_count() or 2))  # threads
@@ -120,15 +120,14 @@ def read_ahead(model: Model, dataset: Numbered, batches: Sequence[Sequence[int]]
 
 def read_row(model: Model, row: Row, number: int) -> Reading:
     """number: of the row in the data set."""
-    told = [printable(text) for text in (row.name, row.label, row.split)]
-    record = Record(number, told[0], digest_of(row.source), *told[1:])
+    record = Record(number, told(row.name), digest_of(row.source), told(row.label), told(row.split))
     try:
         return Reading(record, gather(model, row.source).tensor[0])
     except UnderhoodError as error:
         return Reading(_failed(record, str(error)))
     except Exception as error:  # of a broken file in a library: no reason to stop for the others
-        told_by = f"{type(error).__name__}: {error}".rstrip(".")
-        return Reading(_failed(record, f"It is broken and cannot be read ({told_by})."))
+        because = f"{type(error).__name__}: {error}".rstrip(".")
+        return Reading(_failed(record, f"It is broken and cannot be read ({because})."))
 
 
 def first_shape(readings: Iterable[Reading]) -> Shape | None:
@@ -145,7 +144,7 @@ def _fitting(reading: Reading, shape: Shape) -> Reading:
 
 
 def _failed(record: Record, why: str) -> Record:
-    return replace(record, failure=printable(why))
+    return replace(record, failure=told(why))
 
 
 def made(
@@ -172,14 +171,14 @@ class _Found:
         there = [reading for reading in readings if reading.tensor is not None]
         looks, failures = _looked(engine, there)
         self.looks += looks
-        told = iter(_told(looks))
+        predictions = iter(_predictions(looks))
         for reading in readings:
             if reading.tensor is None:
                 self.records.append(reading.record)
             elif reading.record.number in failures:
                 self.records.append(_failed(reading.record, str(failures[reading.record.number])))
             else:
-                predicted, probability = next(told)
+                predicted, probability = next(predictions)
                 self.records.append(replace(reading.record, predicted=predicted, probability=probability))
 
     def result(self, provenance: dict[str, object]) -> ShardResult:
@@ -212,7 +211,7 @@ def _looked(engine: Engine, readings: Sequence[Reading]) -> tuple[list[Looks], d
     return looks, failures
 
 
-def _told(looks: Sequence[Looks]) -> Iterator[tuple[int, float]]:
+def _predictions(looks: Sequence[Looks]) -> Iterator[tuple[int, float]]:
     """The class predicted of each input, and its probability."""
     for one in looks:
         probabilities = torch.softmax(torch.from_numpy(one.scores), 1)

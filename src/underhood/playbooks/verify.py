@@ -17,7 +17,7 @@ from underhood.playbooks.about import reloaded_data, reloaded_model
 from underhood.playbooks.audited import FINDINGS
 from underhood.playbooks.surveying import survey_shard
 from underhood.store import Record, Store
-from underhood.store.digests import combined, printable
+from underhood.store.digests import combined, told
 from underhood.store.result import Floats, ShardResult
 
 SCORE_MAY_MISS = 1e-3  # share of the largest score: what another batch or device may change
@@ -122,7 +122,7 @@ def _listed(store: Store, dataset: Dataset) -> Claim:
     changed = [
         record.name
         for record, row in zip(store.records(), dataset, strict=False)
-        if (record.name, record.label) != (printable(row.name), printable(row.label))
+        if (record.name, record.label) != (told(row.name), told(row.label))
     ]
     if changed:
         text = f"{_count(len(changed), 'name or label', 'names or labels')} changed, first of '{changed[0]}'."

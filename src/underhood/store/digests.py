@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from underhood.inputs.dataset import Dataset
+from underhood.inputs.names import printable
 
 SPOTS = 16  # rows whose bytes are read to tell one data set from another of the same names
 
@@ -46,11 +47,11 @@ def listing(dataset: Dataset) -> str:
     """sha256 (hex) over all names and labels, and the bytes of a few rows: quick, before anything is read."""
     spots = set(np.linspace(0, len(dataset) - 1, SPOTS).astype(int).tolist())
     return combined(
-        (printable(row.name), printable(row.label), digest_of(row.source) if row.number in spots else None)
+        (told(row.name), told(row.label), digest_of(row.source) if row.number in spots else None)
         for row in dataset
     )
 
 
-def printable(text: str | None) -> Any:
-    """The text with what is no UTF-8, such as odd bytes in a file's name, written as escapes."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+def told(text: str | None) -> Any:
+    """As it can be kept: names of files may hold any bytes."""
+    return None if text is None else printable(text)
