@@ -10,6 +10,7 @@ from underhood.engine import Engine, Settings
 from underhood.playbooks.shortcuts.asked import Asked
 from underhood.playbooks.shortcuts.evidence import detectable_share, detectable_shift, net, p_value
 from underhood.playbooks.shortcuts.exchanges import (
+    Around,
     Colour,
     Contrast,
     Pictures,
@@ -21,7 +22,7 @@ from underhood.playbooks.shortcuts.moves import elsewhere
 from underhood.playbooks.shortcuts.sampling import in_turn, outside
 from underhood.playbooks.shortcuts.scan import matched, scan
 from underhood.playbooks.shortcuts.subject import middle
-from underhood.playbooks.shortcuts.trials import Change, Trial, place_removed, place_transplanted
+from underhood.playbooks.shortcuts.trials import Change, Trial, alike_at, place_removed, place_transplanted
 from underhood.playbooks.shortcuts.words import cast, described, shape_of
 
 
@@ -89,9 +90,10 @@ def test_texture_gives_fine_noise_all_over_and_keeps_what_is_coarse() -> None:
     assert (quarters > 0.5).all()
 
 
-def test_within_keeps_to_the_subject() -> None:
+def test_within_keeps_to_the_subject_and_around_spares_it() -> None:
     onto, other = of(torch.zeros(1, 3, 40, 40)), of(torch.ones(1, 3, 40, 40))
     assert (Within(Colour())(onto, other)[0, 0].bool() == onto.subject[0]).all()
+    assert (Around(Colour())(onto, other)[0, 0].bool() == ~onto.subject[0]).all()
 
 
 # -- scan ---------------------------------------------------------------------------------------------
@@ -155,6 +157,15 @@ def test_trials_of_an_additive_model_come_to_its_weights() -> None:
     np.testing.assert_allclose(taken.change.moved, 3, atol=1e-5)
     np.testing.assert_allclose(taken.controls["another place"].moved, 0, atol=1e-5)
     np.testing.assert_allclose(taken.controls["second fill"].moved, 4, atol=1e-5)
+
+
+def test_a_control_is_the_picture_that_looks_most_alike_there() -> None:
+    donors = of(torch.zeros(2, 3, 40, 40))
+    donors.inputs[0, :, 2:8, 30:36] = 1
+    donors.inputs[1, :, 2:8, 30:36] = -1
+    pool = of(torch.stack([donors.inputs[1] + 0.1, 5 - donors.inputs[0], donors.inputs[0] - 0.1]))
+    found = alike_at(donors, boxed(*[(2, 8, 30, 36)] * 2), pool)
+    assert torch.equal(found.inputs, pool.inputs[[2, 0]])
 
 
 # -- evidence -----------------------------------------------------------------------------------------

@@ -140,6 +140,24 @@ class Texture:
         return four.repeat(times)[..., :height, :width]
 
 
+@dataclass(frozen=True, eq=False)
+class Around:
+    """An exchange that spares the subject of the picture that takes."""
+
+    exchange: Exchange
+
+    @property
+    def name(self) -> str:
+        return f"{self.exchange.name} around the middle"
+
+    @property
+    def replaces(self) -> bool:
+        return self.exchange.replaces
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        return torch.where(onto.subject[:, None], onto.inputs, self.exchange(onto, of))
+
+
 def _outside(pictures: Pictures) -> Tensor:
     weights = (~pictures.subject).float()
     return weights / weights.sum((1, 2), keepdim=True).clamp(min=1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from underhood.playbooks.shortcuts.asked import Asked
 from underhood.playbooks.shortcuts.candidates import Candidate
 from underhood.playbooks.shortcuts.evidence import Net, hardest, net, p_value
-from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, Within, stacked
+from underhood.playbooks.shortcuts.exchanges import Around, Exchange, Pictures, Within, stacked
 from underhood.playbooks.shortcuts.outline import outlined
 from underhood.playbooks.shortcuts.sampling import Chosen, Looked, drawn_from_others, pictures
 from underhood.playbooks.shortcuts.trials import (
@@ -30,7 +30,13 @@ from underhood.playbooks.survey import Indices, Survey
 ALPHA = 0.05
 MOSTLY = 0.6  # of a thing's pixels, outside the subject
 LARGEST = 0.4  # of the picture: what is larger is no thing in it
-OVER_ALL = 0.4  # of pictures, that a property must turn: honest models, too, know light and dark skin apart
+# Of pictures, that a property must turn, as honest models know light and dark skin apart, too; and where only
+# what is around the subject gets it, as the subject's own colour may be what should decide.
+OVER_ALL = {"colour": 0.42, "contrast": 0.42, "texture": 0.25}
+SPARED = {"colour": 0.15}
+ROOM = (
+    0.1  # of the picture: larger things must turn as many more pictures, as they hold more of what is natural
+)
 EVERYWHERE = 0.15  # of a property's effect: as much it must have where it is put on the subject alone
 
 
@@ -39,7 +45,7 @@ class Tested:
     """A candidate with its trials.
 
     rows:    of the survey, of the carriers; masks: (k, H, W) of the thing in each, None for a property.
-    middle:  the transplant of a property onto the subject alone.
+    middle:  the transplant of a property onto the subject alone; around: onto all but the subject.
     outside: share of the thing outside the subject; area: of the picture.
     oddness: how far the carriers' property is from its median over pictures of all classes.
     p:       corrected for the number of candidates tested.
@@ -56,6 +62,7 @@ class Tested:
     p: float = 1.0
     masks: NDArray[np.bool_] | None = None
     middle: Trial | None = None
+    around: Trial | None = None
     outside: float = 1.0
     area: float = 1.0
     oddness: float = 0.0
@@ -86,7 +93,10 @@ class Tested:
 
     def works(self, worth: float) -> bool:
         """It turns the pictures that it is given to, and its own lose by its removal."""
-        least = worth if self.candidate.kind == "place" else max(worth, OVER_ALL)
+        if self.candidate.kind == "place":
+            least = worth * max(1, self.area / ROOM)
+        else:
+            least = max(worth, OVER_ALL[self.candidate.kind])
         return self.put.low >= least and net(self.removal, "moved", self.seed).low > 0
 
     @property
@@ -95,6 +105,9 @@ class Tested:
         if self.candidate.kind == "place":
             return self.outside >= MOSTLY and self.area <= LARGEST
         assert self.middle is not None
+        assert self.around is not None
+        if net(self.around, "turned", self.seed).low < SPARED.get(self.candidate.kind, -np.inf):
+            return False
         whole, part = (net(trial, "moved", self.seed) for trial in (self.transplant, self.middle))
         return part.low > 0 and part.value >= EVERYWHERE * whole.value
 
@@ -176,6 +189,7 @@ def _property(scene: Scene, candidate: Candidate, everyone: Pictures) -> dict[st
     return {
         "transplant": put(exchange),
         "middle": put(Within(exchange)),
+        "around": put(Around(exchange)),
         "removal": property_removed(scene.asked, scene.carriers, exchange, scene.partners),
         "oddness": float((exchange.measure(scene.carriers).mean(0) - usual).norm()),
     }
