@@ -97,6 +97,25 @@ def test_ctrl_c_leaves_no_process_and_nothing_half_written(tmp_path: Path) -> No
     assert_same(run(out, own), run(tmp_path / "one", own))
 
 
+def test_an_audit_keeps_to_the_threads_it_was_begun_with(tmp_path: Path, alone: Audit) -> None:
+    def stop(done: int, _total: int) -> None:
+        if done == SHARD:
+            raise KeyboardInterrupt
+
+    begun = model(tmp_path / "deaths")
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            audit(begun, data(), [Confident()], out=tmp_path / "audit", shard=SHARD // 2, progress=stop)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    gone_on = audit(begun, data(), [Confident()], out=tmp_path / "audit", shard=SHARD // 2)
+    assert torch.get_num_threads() == 1
+    assert {gone_on.store.provenance(number)["threads"] for number in (0, ROWS - 1)} == {2}
+    assert alone.store.provenance(0)["threads"] == 1
+
+
 def test_a_program_asked_to_stop_stops_its_workers(tmp_path: Path) -> None:
     stop = threading.Event()
     with pytest.raises(Cancelled):
@@ -196,7 +215,7 @@ def test_workers_that_never_get_ready_are_given_up() -> None:
     [
         ("locl", {}, UnknownName, "did you mean 'local'"),
         ("local", {"worker": 2}, UnknownName, "did you mean 'workers'"),
-        ("local", {"address": "auto"}, UnknownName, "no option of this engine named 'address'"),
+        ("local", {"address": "auto"}, UnknownName, "no option of the engine 'local' named 'address'"),
         ("local", {"workers": 0}, InvalidArgument, "from 1 on, not 0"),
         ("ray", {"workers": "two"}, InvalidArgument, "from 1 on, not 'two'"),
     ],

@@ -24,7 +24,7 @@ from underhood.playbooks.audited import (
     stored_survey,
 )
 from underhood.playbooks.classes import named
-from underhood.playbooks.engines import Run, Work, engine_of
+from underhood.playbooks.engines import Run, Work, engine_of, threads_of
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.registry import PlaybookLike, as_playbooks, playbook
 
@@ -62,12 +62,13 @@ def audit(
     settings:  keywords of `underhood.Settings`: device, precision, memory, seed, progress, cancel.
     """
     need_packages()
-    chosen, run = as_playbooks(playbooks), engine_of(engine)
+    chosen, run = as_playbooks(playbooks), engine_of(engine, options or {})
     model = load(model) if isinstance(model, str) else model
     model = model if isinstance(model, Model) else Model(model)
     dataset, wanted = as_dataset(dataset), Settings(**settings)
     with _folder(out) as folder:
-        model, store = _begun(folder, model, dataset, chosen, wanted, shard)
+        how = {"threads": threads_of(engine, options or {})}
+        model, store = _begun(folder, model, dataset, chosen, wanted, shard, how)
         if out is None:
             weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
     with _at_work(store):
@@ -141,6 +142,7 @@ def _begun(  # noqa: PLR0917
     playbooks: Sequence[Playbook],
     settings: Settings,
     shard: int | None,
+    how: Mapping[str, Any],
 ) -> tuple[Model, "Store"]:
     """The model with the names of its classes, and the folder."""
     from underhood.playbooks.about import about, probe
@@ -154,7 +156,7 @@ def _begun(  # noqa: PLR0917
         shard = Store(folder).about["shard"] if Store.is_in(folder) else SHARD
     seen = probe(model, dataset, settings)
     model = named(model, dataset, seen.scores[0])
-    return model, Store.begin(folder, about(model, dataset, playbooks, settings, shard, seen))
+    return model, Store.begin(folder, {**about(model, dataset, playbooks, settings, shard, seen), **how})
 
 
 def again(asked: Mapping[str, Any]) -> Playbook:

@@ -34,7 +34,8 @@ from underhood.store.result import Record, ShardResult
 
 ABOUT, RECORDS, ARRAYS, SCALARS = "audit.json", "records.sqlite", "maps.zarr", "scalars"
 OUTCOMES = "outcomes"
-MAY_DIFFER = ("model", "data", "problems", "playbooks", "versions", "time")  # where an audit goes on
+# Between an audit and what goes on with it:
+MAY_DIFFER = ("model", "data", "problems", "playbooks", "versions", "time", "threads")
 FULL = "The disk is full at '{}'; make room and go on with the audit: what was done is kept."
 
 

@@ -4,6 +4,6 @@ An engine takes `Work`, and for each shard calls `store.write`, wherever that ma
 in the process it was called in and nowhere else.
 """
 
-from underhood.playbooks.engines.work import ENGINES, Run, Work, engine_of, here
+from underhood.playbooks.engines.work import ENGINES, Run, Work, engine_of, here, threads_of
 
-__all__ = ["ENGINES", "Run", "Work", "engine_of", "here"]
+__all__ = ["ENGINES", "Run", "Work", "engine_of", "here", "threads_of"]

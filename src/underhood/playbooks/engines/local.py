@@ -32,19 +32,17 @@ PATIENCE = 5  # seconds for a worker to end when it is told to
 
 def local(work: Work) -> None:
     """Options: workers, how many processes; without it one for each CUDA device, or this one alone."""
-    workers = work.chosen("workers").get("workers")
     devices = _devices(work)
-    workers = workers or len(devices)
+    workers = work.options.get("workers") or len(devices)
     if workers == 1:
         here(work)
         return
     if os.name != "posix":
         raise InvalidArgument("Several workers need Linux or macOS; take one, or the engine 'ray'.")
-    threads = max(1, torch.get_num_threads() // workers)
     with tempfile.TemporaryDirectory(prefix="underhood-") as folder:
         brief = Path(folder) / "brief"
-        brief.write_bytes(pickle.dumps(Brief.of(work, threads)))
-        share_out(work, Processes(brief, devices, threads), workers)
+        brief.write_bytes(pickle.dumps(Brief.of(work)))
+        share_out(work, Processes(brief, devices, work.threads), workers)
 
 
 def _devices(work: Work) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,15 +20,15 @@ def on_ray(work: Work) -> None:
 
     Without workers there are as many as the cluster has GPUs, or else CPUs.
     """
-    options = work.chosen("workers", "address")
-    ray = _imported()
-    wanted = options.get("workers")
-    with cluster(ray, options.get("address"), wanted):
+    ray, wanted = _imported(), work.options.get("workers")
+    with cluster(ray, work.options.get("address"), wanted):
         there = ray.cluster_resources()
         gpus = int(there.get("GPU", 0)) if str(work.settings.device).startswith(("auto", "cuda")) else 0
         workers = wanted or gpus or max(1, int(there.get("CPU", 1)))
         share = min(1.0, gpus / workers) if gpus else 0.0
-        share_out(work, Actors(ray, Brief.of(work, threads=1), share), workers)
+        largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+        needs = {"num_cpus": min(work.threads, largest), "num_gpus": share}
+        share_out(work, Actors(ray, Brief.of(work), needs), workers)
 
 
 _NO_CLUSTER = (
@@ -65,11 +65,10 @@ def cluster(ray: Any, address: str | None, workers: int | None) -> Iterator[None
 class Actors:
     """Workers as Ray actors; see `Crew`."""
 
-    def __init__(self, ray: Any, brief: Brief, gpus: float):
-        """gpus: for each of them."""
+    def __init__(self, ray: Any, brief: Brief, needs: Mapping[str, float]):
+        """needs: of each of them."""
         self.ray, self.brief = ray, ray.put(brief)
-        options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-        self.kind = ray.remote(**options)(Worker)
+        self.kind = ray.remote(**needs, max_restarts=0, scheduling_strategy="SPREAD")(Worker)
         self.actors: dict[int, Any] = {}
         self.waiting: dict[Any, int] = {}  # for each, the worker
 

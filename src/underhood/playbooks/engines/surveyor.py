@@ -41,7 +41,7 @@ class Brief:
     threads: int
 
     @classmethod
-    def of(cls, work: Work, threads: int) -> "Brief":
+    def of(cls, work: Work) -> "Brief":
         alone = replace(work.settings, progress=None, cancel=None)
         folder = Path(os.path.abspath(work.store.folder))
         return cls(
@@ -51,7 +51,7 @@ class Brief:
             _witness(work.dataset),
             alone,
             work.shape,
-            threads,
+            work.threads,
         )
 
 

@@ -1,9 +1,12 @@
 """`Work`, and by which engine it is done."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from underhood.engine import Settings
 from underhood.errors import InvalidArgument, UnknownName
@@ -35,15 +38,10 @@ class Work:
         """That are to be done."""
         return sum(len(self.store.numbers(shard)) for shard in self.shards)
 
-    def chosen(self, *known: str) -> dict[str, Any]:
-        """The options, refused where the engine knows no such."""
-        for name in self.options:
-            if name not in known:
-                raise UnknownName("option of this engine", name, known)
-        workers = self.options.get("workers")
-        if workers is not None and (not isinstance(workers, int) or workers < 1):
-            raise InvalidArgument(f"workers is a number of processes from 1 on, not {workers!r}.")
-        return dict(self.options)
+    @property
+    def threads(self) -> int:
+        """Of each operation on a processor: the bits depend on it, so an audit keeps to its own."""
+        return int(self.store.about.get("threads", torch.get_num_threads()))
 
     def report(self, done: int) -> None:
         """Tell how many rows of all are done, those included that were done before."""
@@ -54,19 +52,43 @@ class Work:
 
 Run = Callable[[Work], None]
 
-ENGINES: dict[str, str] = {  # where each is, imported when it is asked for
-    "here": "underhood.playbooks.engines.work:here",
-    "local": "underhood.playbooks.engines.local:local",
-    "ray": "underhood.playbooks.engines.ray:on_ray",
+ENGINES: dict[str, tuple[str, tuple[str, ...]]] = {  # where each is, imported when asked for; its options
+    "here": ("underhood.playbooks.engines.work:here", ()),
+    "local": ("underhood.playbooks.engines.local:local", ("workers",)),
+    "ray": ("underhood.playbooks.engines.ray:on_ray", ("workers", "address")),
 }
 
 
-def engine_of(name: str) -> Run:
+def engine_of(name: str, options: Mapping[str, Any]) -> Run:
+    """Raises UnknownName or InvalidArgument where there is no such engine, or it has no such option."""
     if name not in ENGINES:
         raise UnknownName("engine", name, ENGINES)
-    module, function = ENGINES[name].split(":")
+    path, known = ENGINES[name]
+    for option in options:
+        if option not in known:
+            raise UnknownName(f"option of the engine '{name}'", option, known)
+    workers = options.get("workers")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise InvalidArgument(f"workers is a number of processes from 1 on, not {workers!r}.")
+    module, function = path.split(":")
     run: Run = getattr(import_module(module), function)
     return run
+
+
+def threads_of(name: str, options: Mapping[str, Any]) -> int:
+    """A worker's fair share of this program's threads; one for each where a cluster chooses how many."""
+    workers = options.get("workers", torch.get_num_threads() if name == "ray" else 1)
+    return max(1, torch.get_num_threads() // workers)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def here(work: Work) -> None:
@@ -75,7 +97,8 @@ def here(work: Work) -> None:
 
     settings = replace(work.settings, progress=lambda done, _total: work.report(done))
     numbers = [work.store.numbers(shard) for shard in work.shards]
-    results = survey_shards(work.model, work.dataset, numbers, settings, shape=work.shape)
-    for shard, result in zip(work.shards, results, strict=True):
-        work.store.write(shard, result)
-        work.store.commit(shard)
+    with threads(work.threads):
+        results = survey_shards(work.model, work.dataset, numbers, settings, shape=work.shape)
+        for shard, result in zip(work.shards, results, strict=True):
+            work.store.write(shard, result)
+            work.store.commit(shard)
