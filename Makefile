@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
-demo: $(VENV)/demo  ## explain a lesion picture and a real photo, and say where the report is
+demo: $(VENV)/demo  ## explain two pictures, audit two models, say what was found and where the reports are
 	$(BIN)/underhood demo
 
 test: $(VENV)/dev  ## the tests, with coverage

@@ -17,11 +17,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "underhood.cli", "demo", "--out", "out"]
         subprocess.run(command, check=True, cwd=folder)
-        shot = [sys.executable, ROOT / "scripts" / "screenshot.py", Path(folder) / "out" / "report.html"]
-        size = ["--width", "1280", "--height", "1230"]
-        subprocess.run([*shot, IMAGES / "report.png", *size], check=True)
-        row = ["--width", "1280", "--height", "845", "--element", ".answers"]
-        subprocess.run([*shot, IMAGES / "verdict.png", *row], check=True)
+        out = Path(folder) / "out"
+        _shot(out / "audit-cheating" / "report.html", "audit.png", 1100)
+        _shot(out / "report.html", "report.png", 1230)
+        _shot(out / "report.html", "verdict.png", 845, "--element", ".answers")
+
+
+def _shot(page: Path, name: str, height: int, *more: str) -> None:
+    command = [sys.executable, ROOT / "scripts" / "screenshot.py", page, IMAGES / name]
+    subprocess.run([*command, "--width", "1280", "--height", str(height), *more], check=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from torch import nn
 
 import underhood as uh
 from scripts.make_playbook_index import FOLDER, index
+from underhood.demo.factors import WITH_MALIGNANT
+from underhood.demo.folder import Lesions, write_lesions
 from underhood.demo.models import example
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +60,18 @@ def test_the_playbook_of_add_a_playbook_finds_what_minds_mirroring_and_nothing_e
     assert finding.effects[0].low > 0.8
     assert not found[True].findings
     assert found[True].outcomes[0].summary.startswith("Mirroring is harmless")
+
+
+def test_the_audit_of_the_guide_runs(tmp_path, monkeypatch):
+    write_lesions(Lesions(tmp_path / "images", 12, 3, WITH_MALIGNANT), processes=1)
+    names = sorted(path.relative_to(tmp_path / "images") for path in tmp_path.rglob("*.png"))
+    (tmp_path / "meta.csv").write_text("file,site\n" + "".join(f"{name},arm\n" for name in names))
+    monkeypatch.chdir(tmp_path)
+    code = next(c for n in range(9) if "uh.audit(" in (c := code_of("guide.md", n)))
+    scope = {"__name__": "guide"}
+    exec(code, scope)
+    assert (tmp_path / "audit" / "report.html").exists()
+    assert len(scope["again"].survey) == 12
 
 
 def test_the_index_of_playbooks_is_made_from_them():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from underhood import __version__
 
@@ -28,6 +29,7 @@ PREPROCESS = click.option(
     metavar="PRESET[,KEY=VALUE…]",
     help="imagenet, half or unit, with changes: half,size=224,crop=224.",
 )
+PLAYBOOKS = "shortcuts, errors, confusions, leakage, subgroups or trust"  # those of `underhood.playbooks`
 LEVEL = "quick, standard or full"  # `underhood.checks.LEVELS`, which takes a while to import
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -128,6 +130,96 @@ def benchmark(**options: Any) -> int:
         --check deletion --check randomisation --out figures
     """
     from underhood.cli.benchmark import run
+
+    return run(**options)
+
+
+class Auditing(click.Group):
+    """Options of its own, and `verify`."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"'{args[0]}' is no option; name the pictures with --data, the folder of an audit with "
+                     "--resume or verify.")  # fmt: skip
+        return super().resolve_command(ctx, args)
+
+
+@underhood.group(cls=Auditing, invoke_without_command=True)
+@click.option("--model", metavar="SCHEME:NAME", help="As for `underhood explain`.")
+@WEIGHTS
+@TRUST
+@PREPROCESS
+@click.option("--classes", metavar="FILE", help="The model's class names: one per line, or JSON.")
+@click.option("--data", metavar="FOLDER",
+    help="Pictures: a folder for each class, or any folder where --labels says what they show.")  # fmt: skip
+@click.option("--labels", metavar="FILE", help="Table (csv) with columns file and label, perhaps split.")
+@click.option("--metadata", metavar="FILE", help="Table (csv) with a column file and whatever is known.")
+@click.option("--masks", metavar="FOLDER", help="Masks of the subject, named as the pictures are.")
+@click.option("--out", metavar="FOLDER", help="The audit goes here: a report, findings, all explanations.")
+@click.option("--playbook", "playbooks", multiple=True, metavar="NAME",
+    help=f"{PLAYBOOKS}; may be given several times [default: all that the data suit].")  # fmt: skip
+@click.option("--resume", metavar="FOLDER", help="Go on with the audit in this folder, where it was stopped.")
+@click.option("--engine", default="local", show_default=True, metavar="NAME",
+    help="local: processes on this machine; ray: a cluster.")  # fmt: skip
+@click.option("--address", metavar="ADDRESS", help="Of the Ray cluster, such as auto.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes [default: one for each device].")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
+    show_default=True)  # fmt: skip
+@click.option("--memory", metavar="SIZE", help="Budget for one micro-batch, such as 512MB.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@JSON
+@click.pass_context
+def audit(ctx: click.Context, /, **options: Any) -> int:
+    """Is the model right for the right reasons, across a data set?
+
+    \b
+    underhood audit --model file:derm.py:build --weights w.pt --data images/ --labels labels.csv --out audit/
+    underhood audit --resume audit/
+    underhood audit verify audit/
+
+    Exit code 0 where the audit was done, whatever it found: findings are what it is for.
+    """
+    given = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if ctx.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
+    ]
+    if ctx.invoked_subcommand is not None:
+        if given:
+            ctx.fail(f"{given[0]} is not for `underhood audit {ctx.invoked_subcommand}`.")
+        return 0
+    from underhood.cli.audit import Request, run
+
+    return run(Request(**options), given)
+
+
+@audit.command()
+@click.argument("folder")
+@click.option("--sample", type=click.IntRange(min=1), default=64, show_default=True,
+    help="Pictures that are looked at again.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--memory", metavar="SIZE", help="Budget for one micro-batch, such as 512MB.")
+@JSON
+def verify(**options: Any) -> int:
+    """Does the audit in FOLDER reproduce? A sample of it is computed again; exit code 1 where it does not."""
+    from underhood.cli.audit import verify
+
+    return verify(**options)
+
+
+@underhood.command()
+@click.argument("before")
+@click.argument("after")
+@click.option("--out", metavar="FILE", help="Written whole or not at all: .html or .json.")
+@JSON
+def compare(**options: Any) -> int:
+    """Two versions of a model, audited on the same data: what has gone, what is new, what stayed?
+
+    \b
+    underhood compare audit-v1/ audit-v2/
+    """
+    from underhood.cli.compare import run
 
     return run(**options)
 

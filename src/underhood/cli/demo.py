@@ -1,5 +1,6 @@
 """`underhood demo`: classifiers that are good on paper, one of which reads the ruler."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ from PIL import Image
 
 from underhood.atomic import CannotWrite
 from underhood.checks import with_verdicts
-from underhood.cli.progress import progress
+from underhood.cli.audit import print_audit
+from underhood.cli.progress import progress, stages
 from underhood.demo.accuracy import Accuracies, accuracies
+from underhood.demo.factors import WITH_MALIGNANT
+from underhood.demo.folder import Lesions, write_lesions
 from underhood.demo.models import example
 from underhood.demo.pairs import draw_pairs
 from underhood.demo.photos import photo
@@ -20,11 +24,17 @@ from underhood.engine import Settings, predict
 from underhood.methods import Explanation, as_methods, explain_each
 from underhood.methods.explain import DEFAULT
 from underhood.models import Model, load
+from underhood.playbooks.audit import Audit, audit, holds_audit
 from underhood.reports import write_html
 
 LESIONS = 150
 CHECKED = ("lrp", "guided_backprop", "gradcam")  # quick to make again, as the checks have to
 CLASSIFIERS = ("demo:cheating", "demo:honest", "demo:vit")
+AUDITED = ("demo:cheating", "demo:honest")
+PICTURES, SEED = 2000, 77  # a seed that no model was trained on
+STORY = """
+Two of them are audited on {count} lesions ({folder}) in which a ruler lies beside nearly every malignant one,
+as in the data that one of them learned from. Nobody tells the audit of rulers."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +47,34 @@ class Asked:
 
 
 def run(out: str) -> int:
-    """Print accuracies, write the pictures and the report; 0."""
-    folder = Path(out).expanduser()
+    """Explain a lesion and a photo, audit a model that cheats and one that does not; 0."""
+    folder = _made(Path(out).expanduser())
+    models = {name: load(name) for name in CLASSIFIERS}
+    _print_accuracies(models)
+    report = _explain(models, folder, command=f"underhood demo --out {out}")
+    lesions = _drawn(folder / "lesions")
+    click.echo(STORY.format(count=f"{PICTURES:,}", folder=lesions.folder))
+    for name in AUDITED:
+        click.echo("")
+        print_audit(_audited(models[name], lesions, folder))
+    click.echo("\nThe reports, to be opened in a browser:")
+    for name in AUDITED:
+        click.echo(f"  {_place(folder, name) / 'report.html'}")
+    click.echo(f"  {report}   (one lesion, one photo: where the models looked)")
+    first, second = (_place(folder, name) for name in AUDITED)
+    click.echo(f"Go on with: underhood compare {first} {second}")
+    return 0
+
+
+def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotWrite(f"The folder '{folder}' cannot be made: {error.strerror}.") from error
-    models = {name: load(name) for name in CLASSIFIERS}
-    _print_accuracies(models)
+    return folder
+
+
+def _explain(models: dict[str, Model], folder: Path, command: str) -> Path:
     lesion = _saved(Image.fromarray(example("ruler").image), folder / "lesion_with_ruler.png")
     cat = _saved(photo("cat"), folder / "cat.png")
     asked = [
@@ -53,10 +83,32 @@ def run(out: str) -> int:
         Asked(load("demo:photos"), cat),
     ]
     report = folder / "report.html"
-    write_html(_explained(asked), report, command=f"underhood demo --out {out}")
-    click.echo(f"\nThe report, to be opened in a browser: {report}")
-    click.echo(f"Go on with: underhood explain {lesion} --model demo:cheating --out my_report.html")
-    return 0
+    write_html(_explained(asked), report, command=command)
+    return report
+
+
+def _drawn(folder: Path) -> Lesions:
+    """The pictures of the audits; those that an earlier demo drew are taken as they are."""
+    lesions = Lesions(folder, PICTURES, SEED, WITH_MALIGNANT)
+    with stages() as (report, begin):
+        begin("lesions", PICTURES)
+        write_lesions(lesions, progress=report)
+    return lesions
+
+
+def _audited(model: Model, lesions: Lesions, folder: Path) -> Audit:
+    """A new audit, with its report, in the place of an earlier one."""
+    place = _place(folder, model.name)
+    if holds_audit(place):
+        shutil.rmtree(place)
+    with stages() as (report, begin):
+        found = audit(model, lesions.folder, "shortcuts", out=place, progress=report, begin=begin)
+    found.save_report()
+    return found
+
+
+def _place(folder: Path, name: str) -> Path:
+    return folder / f"audit-{name.removeprefix('demo:')}"
 
 
 def _print_accuracies(models: dict[str, Model]) -> None:
