@@ -8,7 +8,7 @@ import numpy as np
 from underhood.playbooks.finding import Effect, Finding, Severity
 from underhood.playbooks.shortcuts.evidence import effect, hardest
 from underhood.playbooks.shortcuts.looks import kinds
-from underhood.playbooks.shortcuts.tested import Tested
+from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
 from underhood.playbooks.shortcuts.trials import Floats, Trial
 from underhood.playbooks.shortcuts.words import cast, described, percent
 from underhood.playbooks.survey import Survey
@@ -108,8 +108,14 @@ def _claim(one: Tested, label: str, thing: str, effects: Sequence[Effect]) -> st
         f"In {percent(one.prevalence)} of images called “{label}” the model relies on {thing}. "
         f"Removing it lowers the score of “{label}” by {removal.value:.1f} "
         f"[{removal.low:.1f}, {removal.high:.1f}]{beside}; {verb} {transplant.inputs} other images turns "
-        f"{percent(transplant.value)} of them “{label}”{pasted}. {WHY[one.candidate.kind]}."
+        f"{percent(transplant.value)} of them “{label}”{pasted}. {_why(one)}."
     )
+
+
+def _why(one: Tested) -> str:
+    if one.candidate.kind == "place" and one.outside < MOSTLY:
+        return WHY["place"].replace("lies outside", "reaches outside")
+    return WHY[one.candidate.kind]
 
 
 def _severity(one: Tested) -> Severity:

@@ -29,14 +29,13 @@ from underhood.playbooks.survey import Indices, Survey
 
 ALPHA = 0.05
 MOSTLY = 0.6  # of a thing's pixels, outside the subject
+PARTLY, STRONGLY = 0.25, 0.4  # or so many, where it turns that many pictures: no part of a subject does
 LARGEST = 0.4  # of the picture: what is larger is no thing in it
 # Of pictures, that a property must turn, as honest models know light and dark skin apart, too; and where only
 # what is around the subject gets it, as the subject's own colour may be what should decide.
 OVER_ALL = {"colour": 0.42, "contrast": 0.42, "texture": 0.25}
 SPARED = {"colour": 0.15}
-ROOM = (
-    0.1  # of the picture: larger things must turn as many more pictures, as they hold more of what is natural
-)
+ROOM = 0.1  # of the picture: larger things must turn as many more pictures, as more in them is natural
 EVERYWHERE = 0.15  # of a property's effect: as much it must have where it is put on the subject alone
 
 
@@ -103,7 +102,8 @@ class Tested:
     def is_suspicious(self) -> bool:
         """Mostly outside the subject, or all over the picture."""
         if self.candidate.kind == "place":
-            return self.outside >= MOSTLY and self.area <= LARGEST
+            strong = self.outside >= PARTLY and self.put.low >= STRONGLY
+            return (self.outside >= MOSTLY or strong) and self.area <= LARGEST
         assert self.middle is not None
         assert self.around is not None
         if net(self.around, "turned", self.seed).low < SPARED.get(self.candidate.kind, -np.inf):
