@@ -97,6 +97,16 @@ def test_the_headline_where_nothing_was_found(outcomes, headline, kind):
     assert (said.headline, said.kind) == (headline, kind)
 
 
+def test_what_would_have_been_found_says_how_sure_that_is():
+    said = answer(Audit(audits.survey(), clean := [audits.shortcuts()]), ranked(clean), problems=1)
+    assert said.sure == (
+        "One that moves the score by 0.4 in 5 % of a class's pictures would have been. "
+        "1 thing could not be read or done."
+    )
+    few = [Outcome("shortcuts", "No shortcut found, but there were too few pictures to say more.")]
+    assert answer(Audit(audits.survey(), few), ranked(few)).kind == "slight"
+
+
 def test_the_worst_finding_comes_first_and_a_shortcut_before_its_equals():
     other = audits.finding("high", playbook="subgroups", key="b")
     outcomes = [
@@ -252,7 +262,7 @@ def test_the_page_says_all_there_is_to_a_finding(rendered):
         "This model relies on something it should not.", "Yes: 1 serious finding and 1 moderate one.",
         "Do not rely on this model until the serious finding is dealt with.",
         found.claim.split(". ", 1)[1], found.ruled_out, found.next_step,
-        "seen in 38.0 % of the pictures of malignant", "of 16 pictures",
+        "concerns 38.0 % of the class malignant", "of 16 pictures",
         "1.80 to 2.40; by chance 0.100 (0.0200 to 0.190)", "54.0 % to 68.0 %", "picture 15", "Of 64 maps",
         "'IMG_0034.jpg' is not a picture", audits.PROVENANCE["model_digest"], "versions torch",
     ):  # fmt: skip

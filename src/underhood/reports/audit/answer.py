@@ -140,12 +140,14 @@ def _nothing_found(outcomes: Sequence[Outcome], problems: int) -> Answer:
     headline = "No shortcut found" if "shortcuts" in keys else "Nothing wrong was found"
     headline += ", and nothing else wrong." if keys - {"shortcuts", "trust"} and "shortcuts" in keys else "."
     asked = len(outcomes)
+    said = next((outcome.summary for outcome in outcomes if outcome.playbook == "shortcuts"), "")
+    reach = said.removeprefix("No shortcut found. ")
+    unsure = "No shortcut found" in reach  # without a figure of what would have been
     return Answer(
-        kind="firm",
+        kind="slight" if unsure else "firm",
         headline=headline,
         wrong=f"Not that {'this check' if asked == 1 else f'these {asked} checks'} could find.",
-        sure="What would have been found is said with each check below; weaker effects may exist."
-        + _undone(problems),
+        sure=(reach or "Each check below says what it would have found.") + _undone(problems),
         next_step="Nothing now. Audit again when the model or the data change.",
     )
 

@@ -30,7 +30,7 @@ def pieces(audit: Audited, folder: Path) -> Iterator[str]:
             cards=view.cards(shelf(audit, folder), findings),
             findings=len(findings),
             shown=view.FINDINGS,
-            checks=list(by_key.values()),
+            checks=[check for key, check in by_key.items() if key != "trust"],
             trust=by_key.get("trust"),
             problems=view.said(problems),
             problems_of=len(problems),

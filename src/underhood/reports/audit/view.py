@@ -173,4 +173,4 @@ def _asks(key: str) -> str:
 
 
 def _concerned(finding: Finding) -> str:
-    return "of the pictures" if finding.label is None else f"of the pictures of {fit(finding.label)}"
+    return "of the pictures" if finding.label is None else f"of the class {fit(finding.label)}"
