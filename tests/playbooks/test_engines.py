@@ -18,7 +18,7 @@ from underhood.errors import BadInput, Cancelled, InvalidArgument, MissingExtra,
 from underhood.inputs import Dataset
 from underhood.playbooks.audit import Audit, audit
 from underhood.playbooks.engines import Work, crew
-from underhood.playbooks.engines.surveyor import Brief, Failure, Surveyor
+from underhood.playbooks.engines.surveyor import Brief, Failure, Surveyor, rows_of
 from underhood.store.alone import LOCK
 
 
@@ -174,6 +174,15 @@ class Fake:
     def commit(self, shard: int) -> None:
         assert shard in self.at.values()
         self.committed.append(shard)
+
+
+def test_a_shard_is_sent_without_the_rest_of_the_data() -> None:
+    pictures = torch.rand(1000, 3, 16, 16)
+    dataset = Dataset.of(pictures, masks=[*torch.ones(1000, 16, 16)])
+    work = Work(None, dataset, Fake(0, 1000), [7], uh.Settings(), (3, 16, 16))
+    sent = pickle.dumps(rows_of(work, 7))
+    assert len(sent) < 2 * pictures[0].nbytes
+    assert torch.equal(pickle.loads(sent)[7].source, pictures[7])
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import underhood.atomic
 from underhood import errors
@@ -149,14 +150,17 @@ def unpacked(packed_model: bytes) -> Model:
 
 
 def rows_of(work: Work, shard: int) -> Rows:
-    """A shard's rows, with paths that hold from any folder."""
-    return {number: _anywhere(work.dataset[number]) for number in work.store.numbers(shard)}
+    """What a survey needs of a shard's rows, ready to be sent."""
+    return {number: _sendable(work.dataset[number]) for number in work.store.numbers(shard)}
 
 
-def _anywhere(row: Row) -> Row:
-    if isinstance(row.source, str | Path) and not os.path.isabs(row.source):
-        return replace(row, source=os.path.abspath(row.source))
-    return row
+def _sendable(row: Row) -> Row:
+    source = row.source
+    if isinstance(source, str | Path):
+        source = os.path.abspath(source)
+    elif isinstance(source, Tensor):
+        source = source.detach().clone()  # a view would be pickled with all that it is a view of
+    return replace(row, source=source, metadata={}, mask=None)
 
 
 def _imports(model: Model) -> tuple[str, ...]:
