@@ -96,7 +96,8 @@ def test_a_better_method_is_named_with_how_sure_that_is() -> None:
     assert best_beside(own, [own, other]) is other
     assert best_beside(other, [own, other]) is None
     assert own.sign_test(other) == pytest.approx(2 / 2**5)  # five pictures apart, all for the other
-    assert "lrp fares better: 75 %" in believed(own, other)
+    assert "lrp seems to fare better, maybe by chance (p = 0.062): 75 %" in believed(own, other)
+    assert "lrp fares better (p = 0.031): 88 %" in believed(own, shares("lrp", "+++++++-"))
     assert own.doubt == "class"
     assert own.doubted() == [1, 2, 3, 4, 5, 6, 7]
 

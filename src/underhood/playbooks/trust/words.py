@@ -8,6 +8,7 @@ from underhood.playbooks.finding import Effect, Finding, Severity
 from underhood.playbooks.statistics import wilson
 from underhood.playbooks.trust.shares import Shares
 
+SURE = 0.05  # p from which on another method fares better
 ENOUGH = 0.5  # share of corroborated maps, below which the audit's maps need a warning
 
 
@@ -17,14 +18,18 @@ def believed(own: Shares, better: Shares | None) -> str:
     opening = f"Of {own.total} maps of this audit (by {own.method}), {own.told()} are corroborated, {others}."
     if better is None:
         return f"{opening} No other method that was asked fares better on this model."
-    return f"{opening} On the same pictures {better.method} fares better: {better.told()} are corroborated."
+    p = own.sign_test(better)
+    how = (
+        f"fares better (p = {p:.2g})" if p <= SURE else f"seems to fare better, maybe by chance (p = {p:.2g})"
+    )
+    return f"{opening} On the same pictures {better.method} {how}: {better.told()} are corroborated."
 
 
 def doubt_finding(own: Shares, better: Shares | None, numbers: Sequence[int]) -> Finding:
+    is_better = better is not None and own.sign_test(better) <= SURE
     low, high = wilson(own.counts[0], own.total)
     # At most medium: it is a fault of the maps, and none of the model.
     severity: Severity = "medium" if own.share(2) >= ENOUGH else "low"
-    p = "" if better is None else f" That {better.method} fares better: p = {own.sign_test(better):.2g}."
     why = " What speaks for the others is too little to rely on."
     if own.doubt:
         why = f" The question most often answered no: {QUESTIONS[own.doubt]}"
@@ -36,10 +41,10 @@ def doubt_finding(own: Shares, better: Shares | None, numbers: Sequence[int]) ->
         effects=(Effect("share of corroborated maps", own.share(), low, high, "share", own.total),),
         rows=tuple(numbers[i] for i in own.doubted()),
         ruled_out="Each map is compared with copies of itself that are moved elsewhere, with maps of random "
-        f"weights and of other classes.{p}",
+        "weights and of other classes.",
         next_step="Believe what this audit shows by its maps only where a test without maps confirms it "
         "(removal and transplant, accuracy of parts)"
-        + ("." if better is None else f"; look at single pictures by {better.method}."),
+        + (f"; look at single pictures by {better.method}." if better and is_better else "."),
         prevalence=1 - own.share(),
         details={"against": own.doubt},
     )
