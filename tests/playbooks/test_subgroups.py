@@ -131,7 +131,7 @@ def test_a_planted_gap_is_found_with_its_size() -> None:
     assert finding.severity == "high"
     assert finding.prevalence == pytest.approx(1 / 3)
     assert "For site = face (150 rows): the model is right in" in finding.claim
-    assert {e.name for e in finding.effects} == {"gap in accuracy", "gap in confidence"}
+    assert {e.name for e in finding.effects} == {"gap in accuracy", "gap in confidence less accuracy"}
     assert "Recalibrate for this group" in finding.next_step
     assert outcome.details["comparisons"] == 2 * 3 + 2  # labels not in confidence
     assert "8 comparisons of 5 groups" in outcome.summary
@@ -222,7 +222,7 @@ def test_relevance_outside_the_mask_in_one_group() -> None:
     (finding,) = outcome.findings
     assert finding.key == "site=b"
     (gap,) = finding.effects
-    assert gap.name == "gap in inside"
+    assert gap.name == "gap in relevance inside the mask"
     expected = np.mean(0.5 / (1 + noise[count:])) - np.mean(0.9 / (1 + noise[:count]))
     assert gap.value == pytest.approx(expected, abs=1e-5)
     assert finding.details["relevance_moved"] == pytest.approx(-expected, abs=1e-5)

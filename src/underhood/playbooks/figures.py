@@ -13,3 +13,9 @@ def points(share: float) -> str:
 def between(low: float, high: float, digits: int = 0) -> str:
     """An interval, in percent."""
     return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
+
+
+def in_points(share: float) -> str:
+    """Of per cent, without a sign."""
+    told = f"{100 * share:.0f}" if share >= 0.0095 else f"{100 * share:.1f}"
+    return "1 point" if told == "1" else f"{told} points"

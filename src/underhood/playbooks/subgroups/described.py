@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from underhood.inputs.random import SUBGROUPS, generator
-from underhood.playbooks.figures import percent, points
+from underhood.playbooks.figures import in_points, percent, points
 from underhood.playbooks.statistics import detectable_drop, wilson
 from underhood.playbooks.subgroups.calibration import Calibration, calibration
 from underhood.playbooks.subgroups.gaps import Gap, Group, Measure
@@ -91,7 +91,7 @@ class Described:
 
         def found(size: int) -> str:
             drop = detectable_drop(rate, size, labelled - size, alpha=level / len(self.gaps))
-            return "no drop at all" if drop is None else f"one of {100 * drop:.0f} points"
+            return "no drop at all" if drop is None else f"one of {in_points(drop)}"
 
         return (
             f"Of drops in accuracy, {found(middle)} would have been found in 8 of 10 cases in a group of "

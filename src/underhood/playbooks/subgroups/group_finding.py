@@ -4,13 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from underhood.playbooks.figures import percent, points
+from underhood.playbooks.figures import in_points, percent, points
 from underhood.playbooks.finding import Effect, Finding, Severity
 from underhood.playbooks.subgroups.described import Described
 from underhood.playbooks.subgroups.gaps import LABEL, Gap
 from underhood.playbooks.survey import Survey
 
 SHOWN = 24  # rows of a finding
+NAMES = {
+    "accuracy": "gap in accuracy",
+    "confidence": "gap in confidence less accuracy",
+    "inside": "gap in relevance inside the mask",
+}
+UNITS = {"accuracy": "accuracy", "confidence": "probability", "inside": "relevance"}
 REMEDIES = {
     "accuracy": "Look at the errors in this group; collect more labelled pictures of it and train with them, "
     "and see whether a shortcut that holds for the others fails here (playbook shortcuts).",
@@ -32,7 +38,15 @@ def group_finding(survey: Survey, found: Described, gaps: Sequence[Gap]) -> Find
         claim=f"For {group.name} ({group.count} rows): {'; '.join(sentences)}.",
         severity=_severity(first),
         effects=tuple(
-            Effect(f"gap in {gap.measure}", gap.difference, gap.low, gap.high, gap.measure, group.count)
+            Effect(
+                NAMES[gap.measure],
+                gap.difference,
+                gap.low,
+                gap.high,
+                UNITS[gap.measure],
+                group.count,
+                control=0.0,
+            )
             for gap in gaps
         ),
         rows=_telling(survey, found, first),
@@ -76,7 +90,7 @@ def _claim(gap: Gap) -> str:
 
 def _sure(gap: float) -> str:
     way = "surer than it is right" if gap >= 0 else "right more often than it is sure"
-    return f"{abs(100 * gap):.0f} points {way}"
+    return f"{in_points(abs(gap))} {way}"
 
 
 def _severity(gap: Gap) -> Severity:

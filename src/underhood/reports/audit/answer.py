@@ -16,7 +16,7 @@ KIND: dict[Severity, str] = {"high": "doubted", "medium": "mixed", "low": "sligh
 # what a finding of a playbook comes to: as a fact, and as a suspicion
 COMES_TO = {
     "shortcuts": ("relies on something it should not", "may rely on something it should not"),
-    "leakage": ("can answer without seeing the subject", "may answer without seeing the subject"),
+    "leakage": ("was given data that tell the answer", "may have been given data that tell the answer"),
     "subgroups": ("serves some groups worse than others", "may serve some groups worse than others"),
     "errors": ("makes errors that look alike", "makes some errors that look alike"),
     "confusions": ("mixes up classes in a regular way", "may mix up classes in a regular way"),
