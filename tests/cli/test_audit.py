@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.support.small_audits import PREPROCESS, model, names, pictures, run, told
+from underhood.cli.app import PLAYBOOKS
+from underhood.playbooks import registry
 from underhood.store import Store, arrays
 
 QUICK = ("--playbook", "shortcuts")
@@ -177,6 +179,19 @@ def test_wrong_usage_is_told_from_a_failure_by_its_exit_code(capsys, case):
     code, _, err = told(capsys, "audit", *arguments)
     assert code == 2
     assert hint in err
+
+
+def test_the_help_names_the_playbooks_that_there_are():
+    named = re.split(", | or ", PLAYBOOKS)
+    assert named == list(registry.PLAYBOOKS)
+
+
+@pytest.mark.slow
+def test_several_processes_find_the_same(capsys, given, done, tmp_path):
+    code, _, err = told(capsys, "audit", *given, "--out", tmp_path / "two", *QUICK, "--workers", "2")
+    assert code == 0, err
+    one, two = (list(Store(folder).records()) for folder in (done, tmp_path / "two"))
+    assert [record.probability for record in one] == [record.probability for record in two]
 
 
 # Going on

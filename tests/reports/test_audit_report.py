@@ -89,6 +89,7 @@ NOTHING = Outcome("leakage", "None.")
         ([audits.shortcuts()], "No shortcut found.", "firm"),
         ([audits.shortcuts(), NOTHING], "No shortcut found, and nothing else wrong.", "firm"),
         ([NOTHING], "Nothing wrong was found.", "firm"),
+        ([NOTHING, Outcome("shortcuts", "Too few.")], "Shortcuts could not be looked for.", "mixed"),
         ([], "Nothing was checked.", "mixed"),
     ],
 )

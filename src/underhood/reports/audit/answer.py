@@ -137,6 +137,11 @@ def _undone(problems: int) -> str:
 
 def _nothing_found(outcomes: Sequence[Outcome], problems: int) -> Answer:
     keys = {outcome.playbook for outcome in outcomes}
+    for outcome in outcomes:
+        if (
+            outcome.playbook == "shortcuts" and not outcome.calls
+        ):  # no picture was changed, so nothing is known
+            return _shortcuts_not_tested(outcome, problems)
     headline = "No shortcut found" if "shortcuts" in keys else "Nothing wrong was found"
     headline += ", and nothing else wrong." if keys - {"shortcuts", "trust"} and "shortcuts" in keys else "."
     asked = len(outcomes)
@@ -149,6 +154,17 @@ def _nothing_found(outcomes: Sequence[Outcome], problems: int) -> Answer:
         wrong=f"Not that {'this check' if asked == 1 else f'these {asked} checks'} could find.",
         sure=(reach or "Each check below says what it would have found.") + _undone(problems),
         next_step="Nothing now. Audit again when the model or the data change.",
+    )
+
+
+def _shortcuts_not_tested(outcome: Outcome, problems: int) -> Answer:
+    return Answer(
+        kind="mixed",
+        headline="Shortcuts could not be looked for.",
+        wrong=f"Unknown. {outcome.summary}",
+        sure="Not at all, of shortcuts; what was found otherwise is said with each check below."
+        + _undone(problems),
+        next_step="Audit with more pictures.",
     )
 
 
