@@ -18,7 +18,7 @@ def main() -> None:
         command = [sys.executable, "-m", "underhood.cli", "demo", "--out", "out"]
         subprocess.run(command, check=True, cwd=folder)
         out = Path(folder) / "out"
-        _shot(out / "audit-cheating" / "report.html", "audit.png", 1100)
+        _shot(out / "audit-cheating" / "report.html", "audit.png", 660)
         _shot(out / "report.html", "report.png", 1230)
         _shot(out / "report.html", "verdict.png", 845, "--element", ".answers")
 

@@ -137,10 +137,8 @@ def _undone(problems: int) -> str:
 
 def _nothing_found(outcomes: Sequence[Outcome], problems: int) -> Answer:
     keys = {outcome.playbook for outcome in outcomes}
-    for outcome in outcomes:
-        if (
-            outcome.playbook == "shortcuts" and not outcome.calls
-        ):  # no picture was changed, so nothing is known
+    for outcome in outcomes:  # of pictures of which none was changed, nothing is known
+        if outcome.playbook == "shortcuts" and not outcome.calls:
             return _shortcuts_not_tested(outcome, problems)
     headline = "No shortcut found" if "shortcuts" in keys else "Nothing wrong was found"
     headline += ", and nothing else wrong." if keys - {"shortcuts", "trust"} and "shortcuts" in keys else "."
