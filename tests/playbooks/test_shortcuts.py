@@ -99,6 +99,17 @@ def test_what_the_mark_does_is_told_in_the_models_own_figures(of_the_corner: Out
     assert finding.prevalence == pytest.approx(0.6, abs=0.12)
 
 
+def test_how_the_mark_goes_with_the_label(of_the_corner: Outcome) -> None:
+    """All malignant pictures are called so, and 60 % have the mark; no benign one has it."""
+    _, labels, marked = pictures(in_the_corner)
+    malignant, benign = of_the_corner.findings[0].details["by_label"]
+    truth = float(marked.sum()) / labels.count("malignant")
+    assert malignant["label"] == "malignant"
+    assert malignant["low"] <= truth <= malignant["high"]
+    assert (benign["share"], benign["high"]) == (0, 0)
+    assert "labelled “malignant” and 0 % of the images labelled “benign”" in of_the_corner.findings[0].claim
+
+
 def test_the_rows_of_a_finding_have_the_mark(of_the_corner: Outcome) -> None:
     _, _, marked = pictures(in_the_corner)
     assert marked[list(of_the_corner.findings[0].rows)].all()

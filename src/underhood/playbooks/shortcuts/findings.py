@@ -7,6 +7,7 @@ import numpy as np
 
 from underhood.playbooks.finding import Effect, Finding, Severity
 from underhood.playbooks.shortcuts.evidence import effect, hardest
+from underhood.playbooks.shortcuts.labels import by_label, in_words
 from underhood.playbooks.shortcuts.looks import kinds
 from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
 from underhood.playbooks.shortcuts.trials import Floats, Trial
@@ -25,12 +26,12 @@ WHY = {
 def as_finding(survey: Survey, one: Tested) -> Finding:
     label = survey.classes[one.candidate.target]
     what, where = named(survey, one)
-    effects = _effects(one)
+    effects, rates = _effects(one), by_label(survey, one)
     shown = one.masks[:SHOWN] if one.masks is not None else None
     return Finding(
         "shortcuts",
         f"{label}: {one.candidate.kind}",
-        _claim(one, label, f"{what} {where}", effects),
+        _claim(one, label, f"{what} {where}", effects) + in_words(rates),
         _severity(one),
         effects,
         tuple(int(survey.number[row]) for row in one.rows),
@@ -49,6 +50,7 @@ def as_finding(survey: Survey, one: Tested) -> Finding:
             "outside_subject": one.outside,
             "area": one.area,
             "p": one.p,
+            "by_label": rates,
             "kinds": _kinds(survey, one),
             "net_share_turned": one.share_turned,
             "weight": one.weight,

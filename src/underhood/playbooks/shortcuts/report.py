@@ -46,9 +46,9 @@ def summary(kept: Sequence[Finding], found: Sequence[Tested], worth: float) -> s
     if reach is None:
         return "No shortcut found, but there were too few pictures to say what would have been found."
     return (
-        f"No shortcut found. A thing outside the middle of the picture that turns {percent(reach[0])} of the "
-        f"pictures it is put on, or moves them by {reach[1]:.1f} in log-odds, would have been found with a "
-        f"probability of 80 % ({tried} pictures changed)."
+        f"No shortcut found. A thing outside the middle, of up to a tenth of the picture, that turns "
+        f"{percent(reach[0])} of the pictures it is put on would have been found with a probability of 80 %, "
+        f"and a shift of {reach[1]:.1f} in log-odds told from none ({tried} pictures changed)."
     )
 
 
