@@ -17,6 +17,7 @@ from underhood.playbooks.finding import Finding
 from underhood.playbooks.leakage import Leakage
 from underhood.playbooks.leakage.copies import copies_findings
 from underhood.playbooks.leakage.duplicates import find_duplicates
+from underhood.playbooks.leakage.known_ones import known_findings
 from underhood.playbooks.leakage.neighbours import nearest
 from underhood.playbooks.leakage.thumbnails import likeness, thumbnail
 from underhood.playbooks.survey import Survey, surveyed
@@ -98,6 +99,35 @@ def test_a_copy_under_another_label_is_a_finding_without_any_split() -> None:
 
 def test_a_copy_within_a_split_and_a_label_does_no_harm() -> None:
     assert planted(np.array([0, 1] * 15 + [0]), ["train"] * 31) == []
+
+
+def of_patients(patients: list[str], column: str = "patient_id") -> Survey:
+    """Half of the rows for training, half for testing."""
+    count = len(patients)
+    label = np.arange(count) % 2
+    splits = ["train"] * (count // 2) + ["test"] * (count // 2)
+    metadata = [{column: patient, "lesion_type": "nevus"} for patient in patients]
+    return fake_survey(label, label, np.full(count, 0.9), splits=splits, metadata=metadata)
+
+
+def test_patients_in_two_splits_are_a_finding() -> None:
+    train, test = [f"p{i // 2}" for i in range(40)], [f"q{i // 2}" for i in range(37)] + ["p3", "p3", ""]
+    (finding,) = known_findings(of_patients(train + test), None)
+    assert finding.key == "known-patient_id"
+    assert finding.claim.startswith(
+        "2 of 40 pictures of the split 'test' (5 %) have a 'patient_id' that is in"
+    )
+    assert finding.rows == (77, 78)
+    assert finding.severity == "high"
+
+
+def test_patients_in_one_split_each_are_none_and_other_columns_are_not_meant() -> None:
+    apart = [f"p{i // 2}" for i in range(80)]
+    assert known_findings(of_patients(apart), None) == []
+    both = [f"p{i % 40}" for i in range(80)]
+    assert known_findings(of_patients(both, "camera"), None) == []
+    assert len(known_findings(of_patients(both, "camera"), "camera")) == 1
+    assert known_findings(of_patients(["p1"] * 80), None) == []  # one value for all tells none apart
 
 
 def test_pictures_of_one_colour_are_no_copies_unless_the_same() -> None:

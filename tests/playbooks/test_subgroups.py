@@ -236,4 +236,6 @@ def test_rows_without_a_known_label_are_left_out_and_counted() -> None:
     outcome = Subgroups()(fake_survey(label, np.maximum(label, 0), np.full(150, 0.9)))
     assert "50 rows were left out: they have no label that the model knows." in outcome.problems
     none = Subgroups()(fake_survey(np.full(50, -1), np.zeros(50, int), np.full(50, 0.9)))
-    assert none.summary.startswith("Groups were not compared: only 0 rows have a label")
+    assert none.summary.startswith(
+        "Groups were not compared: 0 rows with a label that the model knows are too few"
+    )

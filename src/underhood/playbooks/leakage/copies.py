@@ -1,6 +1,5 @@
 """Copies that do harm: a picture on both sides of a split, or the same one under two labels."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,7 @@ def copies_findings(survey: Survey, found: Duplicates) -> list[Finding]:
 
 
 def _across_splits(survey: Survey, found: Duplicates, across: Flags, splits: NDArray[np.str_]) -> Finding:
-    names, counts = np.unique(splits[splits != ""], return_counts=True)
-    asked = _asked(names.tolist(), counts.tolist())
+    asked = asked_split(splits)
     of_split = np.flatnonzero(splits == asked)
     pairs = found.pairs[across]
     ends = pairs[np.isin(pairs, of_split)]
@@ -88,13 +86,14 @@ def _two_labels(survey: Survey, found: Duplicates, disagree: Flags) -> Finding:
     )  # fmt: skip
 
 
-def _asked(names: Sequence[str], counts: Sequence[int]) -> str:
+def asked_split(splits: NDArray[np.str_]) -> str:
     """The split that should hold nothing known: by its name, else the smallest."""
+    names, counts = np.unique(splits[splits != ""], return_counts=True)
     for wanted in ("test", "val"):
         for name in names:
             if wanted in name.lower():
-                return name
-    return names[int(np.argmin(counts))]
+                return str(name)
+    return str(names[int(np.argmin(counts))])
 
 
 def _easier(survey: Survey, twins: NDArray[np.int64], of_split: NDArray[np.int64]) -> str:

@@ -13,6 +13,7 @@ from underhood.playbooks.columns import read_columns
 from underhood.playbooks.finding import Finding, Outcome
 from underhood.playbooks.leakage.copies import copies_findings
 from underhood.playbooks.leakage.duplicates import Duplicates, find_duplicates
+from underhood.playbooks.leakage.known_ones import known_findings
 from underhood.playbooks.leakage.seen import look_at_parts, power, table_of_parts
 from underhood.playbooks.leakage.seen_finding import seen_finding
 from underhood.playbooks.leakage.telling import telling
@@ -30,7 +31,8 @@ class Leakage(Playbook):
     """count:      pictures of which parts are shown, as many of each class as there are.
     border:     width of the border, as a share of the shorter side.
     neighbours: of each picture by features, among which its copies are looked for.
-    together:   a metadata column, such as a patient's number, of whose rows one alone is asked for parts.
+    together:   a metadata column, such as a patient's number, of whose rows one alone is asked for parts,
+                and which should be in one split alone.
     draws:      shuffles of the labels.
     level:      what the corrected p-values of all comparisons of a kind may come to by chance.
     """
@@ -58,7 +60,12 @@ class Leakage(Playbook):
         before = survey.engine.log.calls
         found = find_duplicates(survey, self.neighbours)
         parts, metadata = self.parts(survey, found), self.metadata(survey)
-        findings = [*parts.findings, *copies_findings(survey, found), *metadata.findings]
+        findings = [
+            *parts.findings,
+            *copies_findings(survey, found),
+            *known_findings(survey, self.together),
+            *metadata.findings,
+        ]
         findings.sort(key=lambda finding: RANK[finding.severity])
         return Outcome(
             self.key,

@@ -51,7 +51,7 @@ class Subgroups(Playbook):
     def __call__(self, survey: Survey) -> Outcome:
         labelled = survey.label >= 0
         if labelled.sum() < 2 * self.smallest:
-            few = f"only {int(labelled.sum())} rows have a label that the model knows"
+            few = f"{int(labelled.sum())} rows with a label that the model knows are too few"
             advice = "Groups need labels: give a folder for each class, or a table of labels."
             return Outcome(self.key, f"Groups were not compared: {few}.", problems=(advice,))
         groups, problems = self._groups(survey, labelled)
