@@ -22,18 +22,19 @@ def stages() -> Iterator[tuple[Report, Begin]]:
         if bar is None:
             yield lambda _done, _total: None, lambda _name, _total: None
             return
-        task, before, last = bar.add_task(""), 0, 0
+        task, counted, before, last = bar.add_task("", total=None), False, 0, 0
 
         def report(done: int, _total: int) -> None:
             nonlocal before, last
-            if bar.tasks[task].total is None:
+            if not counted:
                 before, last = (before + last, done) if done <= last else (before, done)
             bar.update(task, completed=before + done)
 
         def begin(name: str, total: int | None) -> None:
-            nonlocal before, last
-            before = last = 0
-            bar.reset(task, total=total, description=name)
+            nonlocal task, counted, before, last
+            counted, before, last = total is not None, 0, 0
+            bar.remove_task(task)  # one that had a total would keep it
+            task = bar.add_task(name, total=total)
 
         yield report, begin
 
