@@ -104,7 +104,7 @@ def test_what_would_have_been_found_says_how_sure_that_is():
         "One that moves the score by 0.4 in 5 % of a class's pictures would have been. "
         "1 thing could not be read or done."
     )
-    few = [Outcome("shortcuts", "No shortcut found, but there were too few pictures to say more.")]
+    few = [Outcome("shortcuts", "No shortcut found, but there were too few pictures to say more.", calls=9)]
     assert answer(Audit(audits.survey(), few), ranked(few)).kind == "slight"
 
 
@@ -179,6 +179,26 @@ def test_an_effect_is_clear_where_the_intervals_do_not_touch(low, high, control_
 def test_without_a_control_nothing_is_said_of_chance():
     assert effects.clear(audits.effect(control=None)) is None
     assert effects.clear(audits.effect(low=nan)) is None
+
+
+def test_a_difference_is_compared_with_zero():
+    given = audits.effect("gap in accuracy", value=-0.1, low=-0.2, high=-0.05, control=None)
+    assert effects.clear(given) is True
+    assert effects.clear(replace(given, high=0.01)) is False
+
+
+@pytest.mark.parametrize(
+    ("value", "size", "unit", "expected"),
+    [
+        (-0.0650, 7.83, "log-odds", "−0.07"),
+        (-0.001, 7.83, "log-odds", "0.00"),
+        (0.0123, 0.0456, "log-odds", "0.0123"),
+        (-0.21, 7.0, "share", "−21.0 %"),
+        (12345.0, 23456.0, "pixels", "12345"),
+    ],
+)
+def test_figures_of_an_effect_are_as_fine_as_the_effect(value, size, unit, expected):
+    assert effects.told(value, audits.effect(value=size, low=size, high=size, unit=unit)) == expected
 
 
 def test_log_odds_are_told_as_odds():
@@ -264,7 +284,7 @@ def test_the_page_says_all_there_is_to_a_finding(rendered):
         "Do not rely on this model until the serious finding is dealt with.",
         found.claim.split(". ", 1)[1], found.ruled_out, found.next_step,
         "concerns 38.0 % of the class malignant", "of 16 pictures",
-        "1.80 to 2.40; by chance 0.100 (0.0200 to 0.190)", "54.0 % to 68.0 %", "picture 15", "Of 64 maps",
+        "1.80 to 2.40; control 0.10 (0.02 to 0.19)", "54.0 % to 68.0 %", "picture 15", "Of 64 maps",
         "'IMG_0034.jpg' is not a picture", audits.PROVENANCE["model_digest"], "versions torch",
     ):  # fmt: skip
         assert part in page.text

@@ -104,16 +104,16 @@ def _wrong(findings: Sequence[Finding]) -> str:
 
 
 def _sure(findings: Sequence[Finding]) -> str:
-    """How many of the main effects are apart from what chance does."""
+    """How many of the main effects are apart from their controls."""
     tested = [known for f in findings if f.effects and (known := clear(f.effects[0])) is not None]
     if not tested:
-        return "No finding was measured against chance; read how each was arrived at."
+        return "No finding was measured against a control; read how each was arrived at."
     apart, count = sum(tested), len(tested)
     if count == 1:
         said = "stands clear of" if apart else "cannot be told from"
-        text = f"The main effect {said} what chance does (95 % intervals)."
+        text = f"The main effect {said} its control (95 % intervals)."
     else:
-        text = f"{apart} of {count} main effects stand clear of what chance does (95 % intervals)."
+        text = f"{apart} of {count} main effects stand clear of their controls (95 % intervals)."
     rest = len(findings) - count
     if rest:
         text += f" {rest} finding{'' if rest == 1 else 's'} had nothing to compare with."

@@ -1,4 +1,4 @@
-"""Effects as a figure: each a point with its interval, beside what chance does, on a common axis."""
+"""Effects as a figure: each a point with its interval, beside its control, on a common axis."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from underhood.playbooks.finding import Effect
 from underhood.reports import words
 
-SHARES = ("share", "accuracy", "probability", "rate", "relevance")  # units told as per cent
+SHARES = ("share", "accuracy", "probability", "relevance")  # units told as per cent
+DIFFERENCES = ("gap", "beyond")  # in the name of what is compared with nothing but zero
 DEEDS = {  # by name and unit
     ("removal", "log-odds"): "Removing it: the score falls by",
     ("removal", "share"): "Removing it: pictures turned away",
     ("transplant", "log-odds"): "Giving it to others: the score rises by",
     ("transplant", "share"): "Giving it to others: pictures turned",
+    ("AUROC", "AUROC"): "How well it tells the label (0.5 is guessing)",
 }
+DIGITS = 3  # of the larger figures of an effect
 ROOM = 0.04  # of the axis, left free at both ends
 
 
@@ -42,7 +45,6 @@ class Shown:
     mark: Mark | None
     control_mark: Mark | None
     zero: float
-    ends: tuple[str, str]  # of the axis
 
 
 def shown(effects: Sequence[Effect]) -> tuple[Shown, ...]:
@@ -52,8 +54,11 @@ def shown(effects: Sequence[Effect]) -> tuple[Shown, ...]:
 
 
 def clear(effect: Effect) -> bool | None:
-    """Whether the interval of an effect is apart from its control's; None where there is no control."""
-    if effect.control is None or not _finite(effect.low, effect.high, effect.control):
+    """Whether an effect's interval is apart from its control's, a difference's from zero; None where there is
+    nothing to compare with."""
+    if effect.control is None and not any(word in effect.name for word in DIFFERENCES):
+        return None
+    if not _finite(effect.low, effect.high, effect.control or 0.0):
         return None
     low, high = _control_bounds(effect)
     return effect.low > high or effect.high < low
@@ -65,19 +70,23 @@ def named(effect: Effect) -> str:
     return DEEDS.get((effect.name, effect.unit), spaced[:1].upper() + spaced[1:])
 
 
-def told(value: float, unit: str) -> str:
-    """A figure in its unit, with a true minus sign."""
+def told(value: float, effect: Effect) -> str:
+    """A figure of an effect in its unit, as finely as the effect itself, with a true minus sign."""
     if not math.isfinite(value):
         return "unknown"
-    if unit in SHARES:
+    if effect.unit in SHARES:
         return ("−" if value < 0 else "") + words.percent(abs(value))
-    return words.number(value)
+    size = max(abs(known) for known in (effect.value, effect.low, effect.high, 1e-4) if math.isfinite(known))
+    if size >= 1e4:
+        return words.number(value)
+    text = f"{value:.{max(0, DIGITS - 1 - math.floor(math.log10(size)))}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def interval(effect: Effect) -> str:
     if not _finite(effect.low, effect.high):
         return ""
-    return f"{told(effect.low, effect.unit)} to {told(effect.high, effect.unit)}"
+    return f"{told(effect.low, effect)} to {told(effect.high, effect)}"
 
 
 def _shown(effect: Effect, low: float, high: float) -> Shown:
@@ -91,8 +100,8 @@ def _shown(effect: Effect, low: float, high: float) -> Shown:
         return Mark(place(value), place(bounds[0]), place(bounds[1]))
 
     name = named(effect)
-    unit = "" if effect.unit in SHARES else words.spaced(effect.unit)
-    value = told(effect.value, effect.unit)
+    unit = "" if effect.unit in SHARES or effect.unit == effect.name else words.spaced(effect.unit)
+    value = told(effect.value, effect)
     bounds = interval(effect)
     control = _control(effect)
     meaning = _meaning(effect)
@@ -117,7 +126,6 @@ def _shown(effect: Effect, low: float, high: float) -> Shown:
         mark=mark(effect.value, effect.low, effect.high),
         control_mark=mark(effect.control, effect.control_low, effect.control_high),
         zero=place(0.0),
-        ends=(told(low, effect.unit), told(high, effect.unit)),
     )
 
 
@@ -136,18 +144,18 @@ def _axis(effects: Iterable[Effect]) -> tuple[float, float]:
 def _control(effect: Effect) -> str:
     if effect.control is None:
         return ""
-    value = told(effect.control, effect.unit)
+    value = told(effect.control, effect)
     low, high = effect.control_low, effect.control_high
     if low is None or high is None or not _finite(low, high):
         return value
-    return f"{value} ({told(low, effect.unit)} to {told(high, effect.unit)})"
+    return f"{value} ({told(low, effect)} to {told(high, effect)})"
 
 
 def _control_bounds(effect: Effect) -> tuple[float, float]:
-    control = effect.control
-    assert control is not None
-    low = control if effect.control_low is None else effect.control_low
-    high = control if effect.control_high is None else effect.control_high
+    if effect.control is None:
+        return (0.0, 0.0)
+    low = effect.control if effect.control_low is None else effect.control_low
+    high = effect.control if effect.control_high is None else effect.control_high
     return (low, high)
 
 
@@ -155,7 +163,8 @@ def _meaning(effect: Effect) -> str:
     """What a log-odds comes to, for those who do not think in them."""
     if effect.unit != "log-odds" or not math.isfinite(effect.value) or abs(effect.value) > 50:
         return ""
-    return f"the odds change {words.number(math.exp(abs(effect.value)), 2)}-fold"
+    fold = math.exp(abs(effect.value))
+    return f"the odds change {'more than 1,000' if fold > 1000 else words.number(fold, 2)}-fold"
 
 
 def _finite(*values: float) -> bool:
