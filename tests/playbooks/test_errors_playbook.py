@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+import underhood as uh
 from tests.support.channels import SIDE, blob, model
 from underhood.errors import InvalidArgument
 from underhood.inputs.dataset import Dataset
@@ -176,3 +178,19 @@ def test_useless_parameters_are_refused(wrong: dict[str, int]) -> None:
 def test_errors_are_a_playbook() -> None:
     assert Errors.key == "errors"
     assert Errors().parameters()["sample"] == 1000
+
+
+def test_an_audit_kept_in_a_folder_finds_the_same(outcome, tmp_path: Path) -> None:
+    kept = uh.audit(
+        model(HEAD, ("cat", "dog")),
+        pets(),
+        [Errors(shuffles=39), "confusions"],
+        out=tmp_path / "audit",
+        shard=50,
+    )
+    errors, confusions = kept.outcomes
+    assert [finding.key for finding in errors.findings] == [finding.key for finding in outcome.findings]
+    for mine, theirs in zip(errors.findings, outcome.findings, strict=True):
+        assert sorted(mine.rows) == sorted(theirs.rows)
+        np.testing.assert_allclose(mine.arrays["contrast"].sum(), theirs.arrays["contrast"].sum(), rtol=1e-3)
+    assert "cat and dog (24 of 120 pictures" in confusions.summary

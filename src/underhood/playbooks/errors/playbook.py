@@ -127,7 +127,6 @@ class Errors(Playbook):
                 "labelled": len(mistakes.labelled),
                 "errors": len(mistakes.wrong),
                 "explained": len(mistakes.rows),
-                "layer": mistakes.survey.model.layer,
             },
             calls=calls,
         )
