@@ -60,15 +60,11 @@ def finding(mistakes: Mistakes, one: Gaze, playbook: Playbook, shown: int) -> Fi
 
 
 def _effects(one: Gaze) -> tuple[Effect, ...]:
+    """By chance as much is on the subject as it covers; or as where it is right, where it is that it falls
+    short of."""
     count, apart = len(one.rows), one.apart
-    main = Effect(
-        "relevance on the subject",
-        one.relevance,
-        *one.interval,
-        "share",
-        count,
-        apart.others if apart else None,
-    )
+    chance = one.area if one.less_than_chance or apart is None else apart.others
+    main = Effect("relevance on the subject", one.relevance, *one.interval, "share", count, chance)
     even = Effect(
         "beyond the subject's share of the picture", one.excess, *one.excess_interval, "share", count
     )
