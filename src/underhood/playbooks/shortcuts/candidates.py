@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from underhood.playbooks.shortcuts.exchanges import Colour, Contrast, Place, Property, Texture
+from underhood.playbooks.shortcuts.exchanges import Background, Colour, Contrast, Place, Property, Texture
 from underhood.playbooks.shortcuts.sampling import Chosen
 
-Kind = Literal["place", "colour", "contrast", "texture"]
+Kind = Literal["place", "background", "colour", "contrast", "texture"]
 CARRIES = 0.08  # of the difference between two pictures, that goes with one thing: less is too little
 ALONE = 0.6  # of the largest share: the smallest place with as much is the place
 FEW = 4
@@ -83,7 +83,9 @@ def _by_kind(
     found: list[tuple[Kind, Property, NDArray[np.float32]]] = []
     textures = [k for k, exchange in enumerate(properties) if isinstance(exchange, Texture)]
     for k, exchange in enumerate(properties):
-        if isinstance(exchange, Colour):
+        if isinstance(exchange, Background):
+            found.append(("background", exchange, share[:, k]))
+        elif isinstance(exchange, Colour):
             found.append(("colour", exchange, share[:, k]))
         elif isinstance(exchange, Contrast):
             found.append(("contrast", exchange, share[:, k]))

@@ -65,6 +65,36 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Background:
+    """All that is around the subject, in either picture."""
+
+    name: str = "background"
+    replaces: bool = True
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        taken = ~onto.subject & ~of.subject
+        return torch.where(taken[:, None], of.inputs, onto.inputs)
+
+    def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
+        return self(onto, of)
+
+    def measure(self, pictures: Pictures) -> Tensor:
+        return _mean(pictures)[:, :, 0, 0]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that a background leaves: the subjects of both pictures."""
+
+    name: str = "subject"
+    replaces: bool = True
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        taken = onto.subject | of.subject
+        return torch.where(taken[:, None], of.inputs, onto.inputs)
+
+
+@dataclass(frozen=True)
 class Colour:
     """The mean colour of what surrounds the subject: the whole picture is shifted by the difference."""
 
@@ -197,7 +227,7 @@ def surroundings(height: int, width: int) -> Place:
 
 
 def properties() -> list[Property]:
-    return [Colour(), Contrast(), Texture(0), Texture(3)]
+    return [Background(), Colour(), Contrast(), Texture(0), Texture(3)]
 
 
 def _box(height: int, width: int, down: tuple[int, int], across: tuple[int, int]) -> Tensor:

@@ -17,6 +17,7 @@ from underhood.playbooks.survey import Survey
 SHOWN = 24  # rows with a mask
 WHY = {
     "place": "It lies outside the middle of the picture, where the subject is taken to be",
+    "background": "What is around the subject is no part of it, and decides more than the subject does",
     "colour": "A colour of the whole picture is no property of its subject",
     "contrast": "The contrast of the whole picture is no property of its subject",
     "texture": "A texture over the whole picture is no property of its subject",
@@ -66,6 +67,8 @@ def _kinds(survey: Survey, one: Tested) -> list[Mapping[str, Any]]:
 
 def named(survey: Survey, one: Tested) -> tuple[str, str]:
     """(what, where)"""
+    if one.candidate.kind == "background":
+        return "the background", "all around the subject"
     if one.masks is not None:
         return described(list(one.masks))
     if one.candidate.kind == "colour":
@@ -127,8 +130,9 @@ def _severity(one: Tested) -> Severity:
 
 
 def _ruled_out(one: Tested) -> str:
-    beside = "the same shape at another place and " if one.masks is not None else ""
-    similar = "the most similar " if one.masks is not None else ""
+    placed = one.candidate.kind == "place"
+    beside = "the same shape at another place and " if placed else ""
+    similar = "the most similar " if placed else ""
     return (
         f"Tested on {len(one.rows)} pictures that had no part in finding it and put on {len(one.recipients)} "
         f"others, beside {beside}the same with {similar}pictures of other classes; exact sign test, "

@@ -13,7 +13,7 @@ from torch import Tensor
 from underhood.playbooks.shortcuts.asked import Asked
 from underhood.playbooks.shortcuts.candidates import Candidate
 from underhood.playbooks.shortcuts.evidence import Net, hardest, net, p_value
-from underhood.playbooks.shortcuts.exchanges import Around, Exchange, Pictures, Within, stacked
+from underhood.playbooks.shortcuts.exchanges import Around, Exchange, Pictures, Subject, Within, stacked
 from underhood.playbooks.shortcuts.outline import outlined
 from underhood.playbooks.shortcuts.sampling import Chosen, Looked, drawn_from_others, pictures
 from underhood.playbooks.shortcuts.trials import (
@@ -33,7 +33,7 @@ PARTLY, STRONGLY = 0.25, 0.4  # or so many, where it turns that many pictures: n
 LARGEST = 0.4  # of the picture: what is larger is no thing in it
 # Of pictures, that a property must turn, as honest models know light and dark skin apart, too; and where only
 # what is around the subject gets it, as the subject's own colour may be what should decide.
-OVER_ALL = {"colour": 0.42, "contrast": 0.42, "texture": 0.25}
+OVER_ALL = {"background": 0.4, "colour": 0.42, "contrast": 0.42, "texture": 0.25}
 SPARED = {"colour": 0.15}
 ROOM = 0.1  # of the picture: larger things must turn as many more pictures, as more in them is natural
 EVERYWHERE = 0.15  # of a property's effect: as much it must have where it is put on the subject alone
@@ -44,7 +44,8 @@ class Tested:
     """A candidate with its trials.
 
     rows:    of the survey, of the carriers; masks: (k, H, W) of the thing in each, None for a property.
-    middle:  the transplant of a property onto the subject alone; around: onto all but the subject.
+    middle:  the transplant of a property onto the subject alone; around: onto all but the subject. For a
+             background the middle is the subject's own transplant.
     outside: share of the thing outside the subject; area: of the picture.
     oddness: how far the carriers' property is from its median over pictures of all classes.
     p:       corrected for the number of candidates tested.
@@ -100,11 +101,13 @@ class Tested:
 
     @property
     def is_suspicious(self) -> bool:
-        """Mostly outside the subject, or all over the picture."""
+        """Mostly outside the subject, or all over the picture; or a background that decides more."""
         if self.candidate.kind == "place":
             strong = self.outside >= PARTLY and self.put.low >= STRONGLY
             return (self.outside >= MOSTLY or strong) and self.area <= LARGEST
         assert self.middle is not None
+        if self.candidate.kind == "background":
+            return self.put.low > net(self.middle, "turned", self.seed).value
         assert self.around is not None
         if net(self.around, "turned", self.seed).low < SPARED.get(self.candidate.kind, -np.inf):
             return False
@@ -186,11 +189,21 @@ def _property(scene: Scene, candidate: Candidate, everyone: Pictures) -> dict[st
     def put(how: Exchange) -> Trial:
         return property_transplanted(scene.asked, scene.recipients, donors, how, theirs)
 
+    removal = property_removed(scene.asked, scene.carriers, exchange, scene.partners)
+    if candidate.kind == "background":
+        masks = ~scene.carriers.subject
+        return {
+            "masks": masks.numpy(),
+            "transplant": put(exchange),
+            "middle": put(Subject()),
+            "removal": removal,
+            "area": float(masks.float().mean((1, 2)).median()),
+        }
     return {
         "transplant": put(exchange),
         "middle": put(Within(exchange)),
         "around": put(Around(exchange)),
-        "removal": property_removed(scene.asked, scene.carriers, exchange, scene.partners),
+        "removal": removal,
         "oddness": float((exchange.measure(scene.carriers).mean(0) - usual).norm()),
     }
 
@@ -214,9 +227,11 @@ def without_doubles(found: Sequence[Tested]) -> list[Tested]:
 
     A property of the whole picture takes the place of a thing that does little more: the thing has the
     property too. Of a property that speaks for one class, its absence speaks for another: the odder is meant.
+    A background is meant only where nothing else is found, as it holds all else.
     """
     kept: list[Tested] = []
-    for one in sorted(found, key=lambda t: -t.weight):
+    smaller = [one for one in found if one.candidate.kind != "background"]
+    for one in sorted(smaller or found, key=lambda t: -t.weight):
         rival = next((k for k in kept if _same(k, one)), None)
         if rival is None:
             kept.append(one)
