@@ -3,8 +3,8 @@
 python -m benchmarks.audit_engines [--pictures 2000] [--network resnet18] [--rounds 3]
 
 From JPEG files to the last record on the disk, without playbooks, by two workers of one thread each. Local:
-processes that are started for it. Ray: a cluster of two nodes on this machine that is there already, and one
-that is started for it. Each round takes one after the other.
+processes that are started for it. Ray: a cluster of two nodes on this machine that is there already; its
+workers are started for it. Each round takes one after the other.
 """
 
 import argparse
@@ -44,14 +44,16 @@ def measured(model: uh.Model, data: Path, address: str, rounds: int) -> dict[str
     """Seconds of each round, by engine; all find the same."""
     ways: dict[str, Callable[[], bytes]] = {
         "local, two processes": lambda: audited(model, data, "local", workers=WORKERS),
-        "Ray, a cluster that is there": lambda: audited(model, data, "ray", workers=WORKERS, address=address),
-        "Ray, a cluster started for it": lambda: audited(model, data, "ray", workers=WORKERS),
+        "Ray, two nodes of one processor each": lambda: audited(
+            model, data, "ray", workers=WORKERS, address=address
+        ),
     }
     spent: dict[str, list[float]] = {name: [] for name in ways}
     found: set[bytes] = set()
     for _ in range(rounds):
         for name, way in ways.items():
             spent[name].append(cost_of(lambda way=way: found.add(way())).wall)  # type: ignore[misc]
+            print(f"{name}: {spent[name][-1]:.1f} s", flush=True)
     print("all the same, bit for bit" if len(found) == 1 else f"{len(found)} different results")
     return spent
 

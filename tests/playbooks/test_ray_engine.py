@@ -7,6 +7,7 @@ import pytest
 
 from tests.playbooks.mortal import assert_same, model, run
 from underhood.errors import InvalidArgument
+from underhood.playbooks.engines.ray import cluster
 
 ray = pytest.importorskip("ray", reason="Ray is not installed; the extra 'ray' brings it")
 
@@ -34,6 +35,13 @@ def test_two_nodes_of_which_one_loses_its_worker_find_the_same(tmp_path: Path, t
     assert mortal.module.deaths() == 1
     assert not ray.is_initialized()
     assert_same(found, run(tmp_path / "one", mortal))
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_without_an_address_a_cluster_is_started_even_beside_another() -> None:
+    with cluster(ray, None, 1):
+        assert ray.cluster_resources()["CPU"] == 1
+    assert not ray.is_initialized()
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def cluster(ray: Any, address: str | None, workers: int | None) -> Iterator[None
     try:
         if address is None:
             here = {"num_cpus": workers, "include_dashboard": False, "object_store_memory": MEMORY}
-            ray.init(**here, **quiet)
+            ray.init(address="local", **here, **quiet)  # not one that happens to run on this machine
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
