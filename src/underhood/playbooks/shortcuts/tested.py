@@ -29,12 +29,13 @@ from underhood.playbooks.survey import Indices, Survey
 
 ALPHA = 0.05
 MOSTLY = 0.6  # of a thing's pixels, outside the subject
-PARTLY, STRONGLY = 0.25, 0.4  # or so many, where it turns that many pictures: no part of a subject does
+PARTLY, STRONGLY = 0.25, 0.22  # or so many, where it turns that many pictures: no part of a subject does
 LARGEST = 0.4  # of the picture: what is larger is no thing in it
 # Of pictures, that a property must turn, as honest models know light and dark skin apart, too; and where only
 # what is around the subject gets it, as the subject's own colour may be what should decide.
 OVER_ALL = {"background": 0.4, "colour": 0.42, "contrast": 0.42, "texture": 0.25}
 SPARED = {"colour": 0.15}
+SURELY = 0.55  # of pictures: with so many, the second is not asked for, as half of a tint may not be enough
 ROOM = 0.1  # of the picture: larger things must turn as many more pictures, as more in them is natural
 EVERYWHERE = 0.15  # of a property's effect: as much it must have where it is put on the subject alone
 
@@ -109,7 +110,8 @@ class Tested:
         if self.candidate.kind == "background":
             return self.put.low > net(self.middle, "turned", self.seed).value
         assert self.around is not None
-        if net(self.around, "turned", self.seed).low < SPARED.get(self.candidate.kind, -np.inf):
+        spared = net(self.around, "turned", self.seed).low
+        if self.put.low < SURELY and spared < SPARED.get(self.candidate.kind, -np.inf):
             return False
         whole, part = (net(trial, "moved", self.seed) for trial in (self.transplant, self.middle))
         return part.low > 0 and part.value >= EVERYWHERE * whole.value
