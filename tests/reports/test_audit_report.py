@@ -181,6 +181,12 @@ def test_without_a_control_nothing_is_said_of_chance():
     assert effects.clear(audits.effect(low=nan)) is None
 
 
+def test_the_interval_of_a_share_ends_at_all():
+    (only,) = effects.shown([audits.effect(value=0.984, low=0.96, high=1.008, unit="share")])
+    assert only.interval == "96.0 % to 100.0 %"
+    assert only.mark.high == pytest.approx(100 * (1 - effects.ROOM))
+
+
 def test_a_difference_is_compared_with_zero():
     given = audits.effect("gap in accuracy", value=-0.1, low=-0.2, high=-0.05, control=None)
     assert effects.clear(given) is True
@@ -451,7 +457,7 @@ def test_memory_does_not_grow_with_the_findings_pictures(tmp_path):
         return top
 
     peak(1)  # imports and templates
-    few, many = peak(2), peak(16)
+    few, many = peak(2), peak(10)
     written = (tmp_path / "report.html").stat().st_size
     assert many - few < 0.3 * written
 

@@ -123,7 +123,8 @@ def _sure(findings: Sequence[Finding]) -> str:
 def _next_step(worst: Severity, count: int) -> str:
     which = f"the {count} {WORD[worst]} findings are" if count > 1 else f"the {WORD[worst]} finding is"
     if worst == "high":
-        return f"Do not rely on this model until {which} dealt with. Each finding says how."
+        says = "Each finding says" if count > 1 else "The finding says"
+        return f"Do not rely on this model until {which} dealt with. {says} how."
     if worst == "medium":
         return f"Look before you rely on it: {which} explained below, with what to do."
     return "Nothing urgent. Each finding says what could be done."

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from underhood.playbooks.finding import Effect
 from underhood.reports import words
@@ -49,8 +49,16 @@ class Shown:
 
 def shown(effects: Sequence[Effect]) -> tuple[Shown, ...]:
     """Effects of one unit share an axis, which holds zero."""
+    effects = [_possible(effect) for effect in effects]
     axes = {unit: _axis(e for e in effects if e.unit == unit) for unit in {e.unit for e in effects}}
     return tuple(_shown(effect, *axes[effect.unit]) for effect in effects)
+
+
+def _possible(effect: Effect) -> Effect:
+    """A share's interval ends where shares do."""
+    if effect.unit not in SHARES or not _finite(effect.low, effect.high):
+        return effect
+    return replace(effect, low=max(effect.low, -1.0), high=min(effect.high, 1.0))
 
 
 def clear(effect: Effect) -> bool | None:
