@@ -1,8 +1,9 @@
 """The story, told by an audit that knows of no ruler."""
 
+import os
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -52,12 +53,19 @@ def test_the_honest_model_has_no_shortcut_on_the_same_pictures_and_it_is_said_wh
     assert "would have been found" in found.outcomes[0].summary
 
 
+def processor_seconds():
+    """Of all processes begun here that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.slow
 def test_the_demo_ends_with_the_finding_and_the_reports(tmp_path):
     command = [sys.executable, "-m", "underhood.cli", "demo", "--out", str(tmp_path / "out")]
-    begun = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    took = time.monotonic() - begun
+    before = processor_seconds()
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other would count as work
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
+    assert processor_seconds() - before < 130  # so that two idle cores have it in less than 90
     assert done.returncode == 0, done.stderr
     cheating, honest = done.stdout.split("demo:cheating: ")[1].split("demo:honest: ")
     assert "of images called “malignant” the model relies on" in cheating
@@ -65,4 +73,3 @@ def test_the_demo_ends_with_the_finding_and_the_reports(tmp_path):
     for place in ("audit-cheating/report.html", "audit-honest/report.html", "report.html"):
         assert str(tmp_path / "out" / place) in honest
         assert (tmp_path / "out" / place).exists()
-    assert took < 180  # 90 on two idle cores
