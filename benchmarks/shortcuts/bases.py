@@ -121,7 +121,7 @@ NEEDED = {"ham10000": "ham10000", "mnist": "small", "cifar10": "small"}  # folde
 def missing() -> dict[str, str]:
     """By base, a sentence for those whose data are not there."""
     return {
-        name: f"No {data_folder() / folder}: models on {name} are left out; UNDERHOOD_DATA says where to look."
+        name: f"No {data_folder() / folder}: models on {name} are left out; UNDERHOOD_DATA says where it is."
         for name, folder in NEEDED.items()
         if not (data_folder() / folder).exists()
     }
