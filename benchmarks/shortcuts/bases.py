@@ -14,7 +14,7 @@ from underhood.demo.dermoscopy import draw_set
 
 Pictures = NDArray[np.uint8]  # (n, H, W, 3)
 Classes = NDArray[np.int64]  # (n,)
-MALIGNANT = ("mel", "bcc", "akiec")
+PIGMENTED = ("nv", "mel", "bkl")
 VEHICLES = (0, 1, 8, 9)  # aeroplane, car, ship, lorry, among the classes of CIFAR-10
 DIGITS = (3, 5, 8)
 
@@ -62,16 +62,16 @@ def dermoscopy(kept: Path) -> Base:
 
 
 def ham(_kept: Path) -> Base:
-    """630 photographed lesions of HAM10000, 72 x 96, cancers against the rest."""
+    """630 photographed lesions of HAM10000, 72 x 96: naevi, melanomas and keratoses against the rest."""
     folder = data_folder() / "ham10000"
     with (folder / "metadata.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["folder"] == "lowres"]
     pictures = [
         read(folder / "lowres" / "images" / f"{row['image_id']}.jpg", width=96, height=72) for row in rows
     ]
-    classes = np.array([int(row["dx"] in MALIGNANT) for row in rows])
+    classes = np.array([int(row["dx"] in PIGMENTED) for row in rows])
     whole = shuffled(Part(np.stack(pictures), classes))
-    return Base("ham10000", ("benign", "malignant"), 1, 2, mirrored(first(whole, 330), 4), rest(whole, 330))
+    return Base("ham10000", ("other", "pigmented"), 1, 2, mirrored(first(whole, 330), 4), rest(whole, 330))
 
 
 def mnist(_kept: Path) -> Base:

@@ -39,20 +39,24 @@ def cases() -> tuple[Case, ...]:
 
 
 def _report() -> Iterator[Case]:
-    """Every mark at every prevalence in two networks, over all bases; the cut-outs at every prevalence."""
+    """Every mark at every prevalence, over all bases, in two or three networks; clean models beside them."""
     kinds = (*marks.IN_PLACES, *marks.OVER_ALL)
     for i, kind in enumerate(kinds):
         for j, prevalence in enumerate(PREVALENCES):
-            second = ("resnet", "vgg")[(i + j // 2) % 2]
-            for slot, architecture in enumerate(("cnn", second)):
-                base = ON[(i + j + 2 * slot) % len(ON)]
-                yield Case("report", base, kind, "one class", prevalence, architecture)
-            if kind in CUT_OUTS and "ham10000" not in {ON[(i + j + 2 * slot) % len(ON)] for slot in (0, 1)}:
-                yield Case("report", "ham10000", kind, "one class", prevalence, "resnet")
-        for j, prevalence in enumerate((0.3, 0.6)):
-            architecture = ("cnn", "resnet", "vgg")[(i + j) % 3]
-            yield Case("report", ON[(i + 2 * j) % len(ON)], kind, "every class", prevalence, architecture)
-    for base in ON:
+            yield Case("report", ON[(i + j) % len(ON)], kind, "one class", prevalence, "cnn")
+            if (i + j) % 2:
+                second = ("resnet", "vgg")[i // 2 % 2]
+                yield Case(
+                    "report", ON[(i + j + 2 - i // 4) % len(ON)], kind, "one class", prevalence, second
+                )
+        architecture, prevalence = ("cnn", "resnet", "vgg")[i % 3], (0.3, 0.6)[i % 2]
+        yield Case("report", ON[i % len(ON)], kind, "every class", prevalence, architecture)
+    for kind in CUT_OUTS:
+        for prevalence, architecture in ((0.3, "resnet"), (0.6, "vgg")):
+            yield Case("report", "ham10000", kind, "one class", prevalence, architecture)
+    for i, base in enumerate(ON):
+        kind, architecture = kinds[(2 * i + 1) % len(kinds)], ("vgg", "cnn", "resnet")[i % 3]
+        yield Case("report", base, kind, "every class", 0.5, architecture)
         for architecture in ("cnn", "resnet", "vgg"):
             yield Case("report", base, "none", "nowhere", 0.0, architecture)
 
@@ -66,5 +70,4 @@ def _set() -> Iterator[Case]:
             yield Case("set", ON[(i + j) % len(ON)], kind, "one class", prevalence, architecture)
         yield Case("set", ON[i % len(ON)], kind, "every class", 0.5, ("resnet", "cnn")[i % 2])
     for i, base in enumerate(ON):
-        for architecture in ("cnn", "resnet") if i % 2 else ("resnet", "cnn"):
-            yield Case("set", base, "none", "nowhere", 0.0, architecture)
+        yield Case("set", base, "none", "nowhere", 0.0, ("resnet", "cnn")[i % 2])

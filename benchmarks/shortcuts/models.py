@@ -24,7 +24,7 @@ from underhood.demo.training import Batch, Recipe, fit
 from underhood.models import Model, Preprocess
 
 PREPROCESS = Preprocess(size=None, crop=None, mean=(0.55, 0.45, 0.45), std=(0.22, 0.22, 0.22))
-RECIPES = {"cnn": Recipe(180), "resnet": Recipe(160), "vgg": Recipe(240, rate=1.5e-3)}
+RECIPES = {"cnn": Recipe(160), "resnet": Recipe(140), "vgg": Recipe(200, rate=2e-3)}
 SHIFT = 2  # pixels, either way
 CHEATING = 0.10  # a model whose accuracy changes by more as the mark moves goes by the mark
 

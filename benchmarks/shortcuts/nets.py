@@ -12,7 +12,7 @@ class Plain(nn.Module):
 
     def __init__(self, classes: int, stride: int) -> None:
         super().__init__()
-        widths, strides = (3, 16, 24, 32, 48, 48), (stride, 2, 2, 1, 1)
+        widths, strides = (3, 8, 16, 24, 32, 32), (stride, 2, 2, 1, 1)
         self.features = nn.Sequential(
             *(normalised(*widths[i : i + 2], stride) for i, stride in enumerate(strides))
         )
@@ -28,9 +28,9 @@ class ResNet(nn.Module):
 
     def __init__(self, classes: int, stride: int) -> None:
         super().__init__()
-        self.stem = normalised(3, 12, stride)
-        self.layers = nn.Sequential(Residual(12, 24, 2), Residual(24, 48, 2), Residual(48, 48, 1))
-        self.head = nn.Linear(48, classes)
+        self.stem = normalised(3, 8, stride)
+        self.layers = nn.Sequential(Residual(8, 16, 2), Residual(16, 32, 2), Residual(32, 32, 1))
+        self.head = nn.Linear(32, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.head(self.layers(self.stem(x)).mean((2, 3)))
@@ -43,11 +43,11 @@ class VGG(nn.Module):
     def __init__(self, classes: int, stride: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 16, 3, stride, 1), nn.ReLU(), nn.Conv2d(16, 24, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(24, 32, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 48, 3, 1, 1), nn.ReLU(),
+            nn.Conv2d(3, 8, 3, stride, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 24, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(24, 32, 3, 1, 1), nn.ReLU(),
         )  # fmt: skip
         self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * 48, 32), nn.ReLU(), nn.Linear(32, classes)
+            nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * 32, 32), nn.ReLU(), nn.Linear(32, classes)
         )
 
     def forward(self, x: Tensor) -> Tensor:
