@@ -40,10 +40,14 @@ def main() -> None:
     parser.add_argument("--half", choices=("set", "report"))
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--only", default="", help="audit the models whose name has this in it")
+    parser.add_argument(
+        "--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="every Nth, from K"
+    )
     asked = parser.parse_args()
     torch.set_num_threads(1)  # on networks so small, threads cost more than they give
     path = asked.folder / "results.jsonl"
     wanted = [case for case in asked_for(asked.half) if asked.only in case.name]
+    wanted = wanted[asked.part[0] :: asked.part[1]]
     known = {row["name"] for row in read(path)}
     left, until = [case for case in wanted if case.name not in known], time.perf_counter() + asked.seconds
     for done, case in enumerate(left):
