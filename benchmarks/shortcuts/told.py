@@ -20,6 +20,7 @@ Row = dict[str, Any]
 Told = Callable[[Row], bool]
 DOCS = Path(__file__).parents[2] / "docs"
 MARK = "<!-- what follows is written by benchmarks/shortcuts/told.py -->"
+SEEN = ("ruler",)  # of the reported marks: the demo has one as well, and the playbook was tried on it
 PEERS = {"lrp": "SpRAy on LRP", "gradcam": "SpRAy on Grad-CAM"}
 
 
@@ -119,6 +120,7 @@ def headline(mine: Sequence[Row], rows: Sequence[Row]) -> str:
     groups = cheating(mine), clean(mine), harmless(mine)
     in_places = [row for row in groups[0] if not over_all(row["mark"])]
     seconds = np.median([row["seconds"] for row in mine])
+    other = [row for row in mine if row["mark"] not in SEEN]
     lines = [
         "| | cheating models: the mark found | those with a region | clean models: false alarms | does not "
         "cheat: something found |",
@@ -126,6 +128,12 @@ def headline(mine: Sequence[Row], rows: Sequence[Row]) -> str:
         f"| **shortcuts playbook** | {share(detected, groups[0])} | {share(detected, in_places)} | "
         f"{share(alarmed, groups[1])} | {share(alarmed, groups[2])} |",
     ]
+    if len(other) < len(mine):
+        elsewhere = [row for row in in_places if row["mark"] not in SEEN]
+        lines.append(
+            f"| the same without rulers | {share(detected, cheating(other))} | {share(detected, elsewhere)} | "
+            f"{share(alarmed, clean(other))} | {share(alarmed, harmless(other))} |"
+        )
     for peer, name in PEERS.items():
         right, suspicious = spotted(peer, rows), flagged(peer, rows)
         lines.append(
