@@ -131,7 +131,8 @@ def headline(mine: Sequence[Row], rows: Sequence[Row]) -> str:
     if len(other) < len(mine):
         elsewhere = [row for row in in_places if row["mark"] not in SEEN]
         lines.append(
-            f"| the same without rulers | {share(detected, cheating(other))} | {share(detected, elsewhere)} | "
+            f"| the same without rulers | {share(detected, cheating(other))} | "
+            f"{share(detected, elsewhere)} | "
             f"{share(alarmed, clean(other))} | {share(alarmed, harmless(other))} |"
         )
     for peer, name in PEERS.items():
