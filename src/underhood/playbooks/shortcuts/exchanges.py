@@ -231,8 +231,10 @@ def surroundings(height: int, width: int) -> Place:
     return Place("surroundings", torch.ones(height, width, dtype=torch.bool))
 
 
-def properties() -> list[Property]:
-    return [Background(), Colour(), Contrast(), Texture(0), Texture(3)]
+def properties(channels: int) -> list[Property]:
+    """Those that there can be; what has neither one nor three channels has no colour."""
+    colour: list[Property] = [Colour()] if channels in (1, 3) else []
+    return [Background(), *colour, Contrast(), Texture(0), Texture(3)]
 
 
 def _box(height: int, width: int, down: tuple[int, int], across: tuple[int, int]) -> Tensor:

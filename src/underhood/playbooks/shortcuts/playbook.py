@@ -85,7 +85,7 @@ class Shortcuts(Playbook):
             parts.append(pictures(survey, rows[-1]))
         everyone = stacked(parts)
         classes = survey.predicted[np.concatenate(rows)]
-        spots, whole = places(*everyone.inputs.shape[2:]), properties()
+        spots, whole = places(*everyone.inputs.shape[2:]), properties(everyone.inputs.shape[1])
         shares = scan(survey.engine, everyone, classes, matched(classes), [*spots, *whole]).share
         found, start = [], 0
         for one, part in zip(looked, parts, strict=False):
