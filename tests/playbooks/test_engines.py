@@ -58,9 +58,9 @@ def children() -> set[int]:
 
 
 FILE_MODEL = """
-import neighbour
+import net_of_derm
 def build():
-    return neighbour.Net()
+    return net_of_derm.Net()
 class Unused: pass
 """
 NEIGHBOUR = """
@@ -77,7 +77,7 @@ class Head(nn.Linear):
 def test_ctrl_c_leaves_no_process_and_nothing_half_written(tmp_path: Path) -> None:
     """Of a model of the user's own file, too, which goes to other processes as it is now."""
     (tmp_path / "derm.py").write_text(FILE_MODEL)
-    (tmp_path / "neighbour.py").write_text(NEIGHBOUR)
+    (tmp_path / "net_of_derm.py").write_text(NEIGHBOUR)
     torch.manual_seed(3)
     own = uh.load(f"file:{tmp_path / 'derm.py'}:build", labels=["a", "b", "c"])
     with torch.no_grad():  # after it was loaded
