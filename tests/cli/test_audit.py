@@ -93,7 +93,7 @@ def test_a_corrupt_picture_is_listed_and_left_out_and_the_audit_is_done(capsys, 
 
 
 BAD = {
-    "no such table of labels": (("--labels", "/nowhere/labels.csv"), "There is no table 'labels.csv'"),
+    "no such table of labels": (("--labels", "/nowhere/labels.csv"), "no table '/nowhere/labels.csv'"),
     "unknown playbook": (("--playbook", "shortcut"), "did you mean 'shortcuts'"),
     "unknown engine": (("--engine", "locl"), "did you mean 'local'"),
     "no such folder": (("--data", "/nowhere/images"), "There is no folder '/nowhere/images'"),

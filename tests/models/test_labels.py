@@ -35,7 +35,7 @@ def test_an_empty_line_inside_keeps_its_class(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("labels.txt", b"", "is empty"),
-        ("labels.txt", b"\xff\xfe\x00", "cannot be read"),
+        ("labels.txt", b"\xff\xfe\x00", "no text in UTF-8"),
         ("labels.json", b"{not json", "must hold a list"),
         ("labels.json", b'{"1": "dog"}', "from 0 on"),
         ("labels.json", b"5", "must hold a list"),
@@ -48,7 +48,7 @@ def test_broken_label_files_are_refused(tmp_path: Path, name: str, content: byte
 
 
 def test_a_missing_label_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match=r"There is no label file '.*none\.txt'"):
         load(ML(), labels=tmp_path / "none.txt")
 
 

@@ -143,14 +143,15 @@ def test_another_audit_is_refused_and_what_differs_is_said(whole: uh.Audit) -> N
     with torch.no_grad():
         module.conv.weight.mul_(2)
     changed = [
-        ({"model": uh.Model(module.eval(), labels=audits.LABELS, layer="conv")}, "model digest"),
-        ({"dataset": audits.data(COUNT - 1)}, "rows, listing"),
+        ({"model": uh.Model(module.eval(), labels=audits.LABELS, layer="conv")}, "the model"),
+        ({"dataset": audits.data(COUNT - 1)}, "the number of pictures, the names or labels of the pictures"),
         ({"seed": 5}, "seed"),
-        ({"shard": 16}, "shard"),
+        ({"shard": 16}, "the size of a shard"),
     ]
     other = audits.data(COUNT)
     rows = [replace(row, source=row.source + 1) for row in other.rows]
-    for arguments, words in [*changed, ({"dataset": replace(other, rows=rows)}, "listing")]:
+    changed.append(({"dataset": replace(other, rows=rows)}, "the names or labels of the pictures"))
+    for arguments, words in changed:
         with pytest.raises(InvalidArgument, match=rf"holds another audit \(different: {words}\)"):
             audited(whole.folder, **arguments)
 

@@ -175,7 +175,7 @@ def test_the_same_audit_goes_on_and_another_is_refused(tmp_path: Path) -> None:
     full = filled(tmp_path / "audit")
     again = Store.begin(full.folder, {**ABOUT, "time": "later"})
     assert again.missing() == []
-    with pytest.raises(InvalidArgument, match=r"holds another audit \(different: model digest, seed\)"):
+    with pytest.raises(InvalidArgument, match=r"holds another audit \(different: the model, seed\)"):
         Store.begin(full.folder, {**ABOUT, "model_digest": "ef", "seed": 1})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from underhood.errors import BadInput, InvalidArgument
-from underhood.inputs.images import read_picture
+from underhood.inputs.images import picture_size, read_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,28 @@ class Row:
     mask: Any = None
 
     def read_mask(self) -> NDArray[np.bool_] | None:
-        """(H, W), in the picture's own size; None where there is none."""
+        """(H, W), in the picture's own proportions; None where there is none."""
         if self.mask is None:
             return None
         if isinstance(self.mask, str | Path):
             values = np.asarray(read_picture(self.mask).convert("L"))
+            self._check_proportions(values.shape)
         else:
             values = np.asarray(self.mask)
         if values.dtype == np.bool_:
             return values
         return values > (127 if values.max() > 127 else 0)  # some write 1, or the number of a class, for 255
+
+    def _check_proportions(self, mask: tuple[int, int]) -> None:
+        """Smaller or larger than the picture is well, but not another shape; sides may be rounded."""
+        if not isinstance(self.source, str | Path):
+            return
+        height, width = picture_size(self.source)
+        if abs(mask[0] - mask[1] * height / width) > 1 + height / width:
+            raise BadInput(
+                f"The mask of '{self.name}' is {mask[1]} × {mask[0]} pixels and the picture {width} × "
+                f"{height}; give masks of the pictures' own proportions."
+            )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", 
 LARGE = 24_000_000  # pixels; a picture beyond that is read at a fraction of its size
 LARGEST = 64_000_000  # pixels; beyond that only a baseline JPEG can be read in bounded memory
 DRAFT = (2048, 2048)
+ORIENTATION, LYING = 0x0112, 5  # the tag of EXIF; from this value on, width and height change places
 
 
 def read_picture(path: str | Path) -> Image.Image:
@@ -33,6 +34,13 @@ def read_picture(path: str | Path) -> Image.Image:
     with _in_words(f"'{printable(path.name)}'"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's size warning; the size is handled here
         return _upright(_opened(path))
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """(H, W), upright by EXIF, of a picture that can be read; its pixels are not decoded."""
+    with _in_words(f"'{printable(Path(path).name)}'"), Image.open(path) as picture:
+        width, height = picture.size
+        return (width, height) if picture.getexif().get(ORIENTATION, 1) >= LYING else (height, width)
 
 
 def given_picture(picture: Image.Image) -> Image.Image:

@@ -28,6 +28,8 @@ class Pictures:
         Raises BadInput where there is no such folder, or not one picture.
         """
         top = os.path.expanduser(os.fspath(folder))
+        if os.path.exists(top) and not os.path.isdir(top):
+            raise BadInput(f"'{printable(top)}' is a file; give the folder of the pictures.")
         if not os.path.isdir(top):
             raise BadInput(f"There is no folder '{printable(top)}'.")
         walk = _Walk(top)

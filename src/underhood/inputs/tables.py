@@ -117,7 +117,7 @@ def _encoding(path: Path) -> str:
     except UnicodeDecodeError:
         return WESTERN
     except FileNotFoundError as error:
-        raise BadInput(f"There is no table {_quoted(path)}.") from error
+        raise BadInput(f"There is no table '{printable(str(path))}'.") from error
     except OSError as error:
         raise BadInput(f"The table {_quoted(path)} cannot be read: {error.strerror or error}.") from error
 

@@ -14,8 +14,12 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"The label file '{path}' cannot be read: {error}.") from error
+    except FileNotFoundError as error:
+        raise BadInput(f"There is no label file '{path}'.") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"The label file '{path}' is no text in UTF-8; save it as such.") from error
+    except OSError as error:
+        raise BadInput(f"The label file '{path}' cannot be read: {error.strerror or error}.") from error
     labels = _from_json(text, path) if path.suffix == ".json" else text.split("\n")
     labels = [label.strip() for label in labels]
     while labels and not labels[-1]:

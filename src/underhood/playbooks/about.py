@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from underhood.engine import Engine, Settings, grad_cam_layer
@@ -19,6 +20,7 @@ from underhood.playbooks.surveying import METHOD, read_row
 from underhood.store.digests import listing
 
 FORMAT = 1
+NEEDED = ("model", "model_digest", "classes", "data", "problems", "seed", "precision")  # beside the store's
 TRIES = 16  # inputs that the model may fail on before it is taken to fail on all
 
 
@@ -89,6 +91,21 @@ def about(  # noqa: PLR0917
     }
 
 
+def check_readable(folder: Path, about: Mapping[str, Any]) -> None:
+    """Raises BadInput where this version cannot go on with, or compare, what is described."""
+    if about.get("format") != FORMAT:
+        raise BadInput(
+            f"The audit in '{folder}' was made by another version of Underhood (its format is "
+            f"{about.get('format')}, this one reads {FORMAT}); use that version, or make the audit again in "
+            "another folder."
+        )
+    if missing := [name for name in NEEDED if name not in about]:
+        raise BadInput(
+            f"'{folder / 'audit.json'}' lacks {', '.join(missing)}; put back a copy, or make the audit "
+            "again in another folder."
+        )
+
+
 def reloaded_model(about: Mapping[str, Any]) -> Model:
     """The model as it was asked for then."""
     asked = about["model"]["loaded"]
@@ -110,4 +127,10 @@ def reloaded_data(about: Mapping[str, Any]) -> Dataset:
     asked = dict(about["data"]["loaded"])
     if "data" not in asked:
         raise InvalidArgument("The audit's pictures were given in memory; give them again.")
-    return as_dataset(asked.pop("data"), **asked)
+    try:
+        return as_dataset(asked.pop("data"), **asked)
+    except BadInput as error:
+        raise BadInput(
+            f"The audit's data cannot be read as they were then; put them back, or name where they are now "
+            f"when you go on (--resume with --data, and --labels). {error}"
+        ) from error

@@ -89,7 +89,7 @@ class Audit:
     def ask(self, one: Playbook) -> Outcome | None:
         """What a playbook finds; not done again where it was kept. None where it cannot be run."""
         parameters = plain(one.parameters())
-        if self.store.asked(one.key) != parameters:
+        if self.store.asked(one.key) != parameters or not self._is_whole(one.key):
             try:
                 document, arrays = as_document(one(self.survey))
             except (Cancelled, CannotWrite):
@@ -100,6 +100,13 @@ class Audit:
             self.store.keep(one.key, parameters, document, arrays)
         self.__dict__.pop("_outcomes", None)
         return self._kept(one.key)
+
+    def _is_whole(self, key: str) -> bool:
+        """Whether what was kept of a playbook can still be read."""
+        try:
+            return self._kept(key) is not None
+        except BadInput:
+            return False
 
     def _kept(self, key: str) -> Outcome | None:
         found = self.store.kept(key)
@@ -161,9 +168,12 @@ def holds_audit(folder: str | Path) -> bool:
 def opened(folder: str | Path) -> "Store":
     """What is kept in the folder of an audit; neither model nor data are loaded."""
     need_packages()
+    from underhood.playbooks.about import check_readable
     from underhood.store import Store
 
-    return Store(folder)
+    store = Store(folder)
+    check_readable(store.folder, store.about)
+    return store
 
 
 def model_of(store: "Store", given: Model | None = None) -> Model:

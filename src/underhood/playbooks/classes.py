@@ -41,7 +41,8 @@ def unfit(model: Model, dataset: Dataset, outputs: int) -> list[str]:
     classes = _listed([str(name) for name in model.labels]) if model.labels else f"{outputs} without names"
     if model.labels and len(others) == len(found):
         raise BadInput(
-            f"None of the data's labels is one of the model's classes ({classes}): {_meant(others, known)}"
+            f"None of the data's labels is one of the model's classes ({classes}): "
+            f"{_meant(others, known)} Spell them alike, with the data or in the model's class names."
         )
     count = sum(found[name] for name in others)
     have = "has a label that is" if count == 1 else "have labels that are"

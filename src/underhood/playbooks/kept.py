@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from underhood.errors import BadInput
 from underhood.playbooks.finding import Effect, Finding, Outcome
 
 Arrays = dict[str, NDArray[Any]]
@@ -36,6 +37,17 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Outcome:
+    """Raises BadInput where that is not what `as_document` gave."""
+    try:
+        return _outcome(document, arrays)
+    except (KeyError, TypeError) as error:
+        raise BadInput(
+            f"What the playbook '{document.get('playbook')}' found cannot be read any more; go on with the "
+            "audit (--resume), which makes it again."
+        ) from error
+
+
+def _outcome(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Outcome:
     findings = [
         Finding(
             **{

@@ -14,7 +14,7 @@ from underhood.inputs import Dataset, as_dataset
 from underhood.inputs.random import SAMPLES, generator
 from underhood.models import Model
 from underhood.playbooks.about import reloaded_data, reloaded_model
-from underhood.playbooks.audited import FINDINGS
+from underhood.playbooks.audited import FINDINGS, opened
 from underhood.playbooks.surveying import survey_shard
 from underhood.store import Record, Store
 from underhood.store.digests import combined, told
@@ -74,7 +74,7 @@ def verify(
     """
     if sample < 1:
         raise InvalidArgument(f"A sample has one row at least, not {sample}.")
-    store = Store(folder)
+    store = opened(folder)
     model = reloaded_model(store.about) if model is None else model
     dataset = reloaded_data(store.about) if dataset is None else as_dataset(dataset)
     claims = [_model(store, model), _whole(store), _listed(store, dataset), _findings(store)]

@@ -8,7 +8,7 @@ small; scores and features are kept as they are, so that what is found from them
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -19,6 +19,7 @@ from underhood.errors import BadInput
 from underhood.store.result import Floats, ShardResult
 
 NAMES = ("maps", "scale", "scores", "features")
+AGAIN = "put back a copy, or make the audit again in another folder"
 CHUNK = 64  # rows that are read together, at most
 
 
@@ -47,8 +48,7 @@ def write(folder: Path, first: int, shard: int, result: ShardResult) -> None:
     """One shard's arrays, on the disk when this returns; each file takes an older one's place at once."""
     maps, scale = _halved(result.maps)
     with zarr.config.set({"array.write_empty_chunks": True}):  # a file that is not there was lost
-        group = zarr.open_group(folder, mode="r+")
-        held = {name: _array(group, name) for name in NAMES}
+        held = {name: _array(folder, name, "r+") for name in NAMES}
     for name, values in (
         ("maps", maps),
         ("scale", scale),
@@ -99,7 +99,7 @@ class Stored:
         self, folder: Path, name: str, where: NDArray[np.int64], *, scaled: bool = False, owner: object = None
     ):
         self.owner, self._folder = owner, folder
-        self._array, self.where = _array(zarr.open_group(folder, mode="r"), name), where
+        self._array, self.where = _array(folder, name, "r"), where
         self._scale = Stored(folder, "scale", where) if scaled else None
 
     @property
@@ -138,7 +138,7 @@ class Stored:
                 found = np.asarray(self._array.oindex[needed])
         except (OSError, ValueError, RuntimeError) as error:
             raise BadInput(
-                f"The {self._array.basename} in '{self._folder}' are damaged, and cannot be read."
+                f"The {self._array.basename} in '{self._folder}' are damaged, and cannot be read; {AGAIN}."
             ) from error
         return found[back.ravel()]
 
@@ -147,10 +147,15 @@ class Stored:
         for shard in np.unique(needed // self._array.shards[0]):  # type: ignore[index]
             path = _place(self._folder, self._array, int(shard))
             if not path.exists():
-                raise BadInput(f"'{path}' is not there any more, so the audit cannot be read.")
+                raise BadInput(f"'{path}' is not there any more, so the audit cannot be read; {AGAIN}.")
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
+def _array(folder: Path, name: str, mode: Literal["r", "r+"]) -> zarr.Array[Any]:
+    try:
+        array = zarr.open_group(folder, mode=mode)[name]
+        assert isinstance(array, zarr.Array)
+    except (OSError, KeyError, ValueError, TypeError, AssertionError) as error:
+        raise BadInput(
+            f"The {name} in '{folder}' are not there any more, or are damaged; {AGAIN}."
+        ) from error
     return array

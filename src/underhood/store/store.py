@@ -12,9 +12,10 @@ transaction with all of its records: until then it is not there. So a kill loses
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
@@ -28,14 +29,23 @@ from numpy.typing import NDArray
 from underhood.atomic import CannotWrite, atomic
 from underhood.errors import BadInput, InvalidArgument
 from underhood.store import arrays, scalars, tables
-from underhood.store.arrays import Stored
+from underhood.store.arrays import AGAIN, Stored
 from underhood.store.digests import combined
 from underhood.store.result import Record, ShardResult
 
 ABOUT, RECORDS, ARRAYS, SCALARS = "audit.json", "records.sqlite", "maps.zarr", "scalars"
 OUTCOMES = "outcomes"
+BEGINNINGS = (RECORDS, ARRAYS, SCALARS)  # before there is an audit.json
 # Between an audit and what goes on with it:
 MAY_DIFFER = ("model", "data", "problems", "playbooks", "versions", "time", "threads")
+DIFFERENCES = {  # in words, where the name in audit.json does not tell
+    "format": "the version of Underhood",
+    "rows": "the number of pictures",
+    "listing": "the names or labels of the pictures",
+    "model_digest": "the model",
+    "method": "where the model looks",
+    "shard": "the size of a shard",
+}
 FULL = "The disk is full at '{}'; make room and go on with the audit: what was done is kept."
 
 
@@ -46,7 +56,9 @@ class Store:
         """Open an audit that was begun."""
         self.folder = Path(folder).expanduser()
         if not self.is_in(self.folder):
-            raise BadInput(f"'{self.folder}' holds no audit: there is no {ABOUT} in it.")
+            there = self.folder.exists()
+            what = f"there is no {ABOUT} in it" if there else "there is no such folder"
+            raise BadInput(f"'{self.folder}' holds no audit: {what}; give the folder of an audit.")
         self.about = _read(self.folder / ABOUT)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -73,10 +85,11 @@ class Store:
             about = {**store.about, "playbooks": list(asked.values())}
             if about == store.about:
                 return store
+        elif folder.exists() and not folder.is_dir():
+            raise InvalidArgument(f"'{folder}' is a file; give a folder for the audit.")
         elif folder.exists() and any(not path.name.startswith(".") for path in _made(folder)):
             raise InvalidArgument(f"'{folder}' holds files of another kind; give a folder of its own.")
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder), _whole_or_not_at_all(folder):
             if not cls.is_in(folder):
                 arrays.create(folder / ARRAYS, about["rows"], about["shard"], about["shapes"])
                 (folder / SCALARS).mkdir(exist_ok=True)
@@ -91,9 +104,10 @@ class Store:
         names = [name for name in {**about, **self.about} if name not in MAY_DIFFER]
         differing = [name for name in names if self.about.get(name) != about.get(name)]
         if differing:
+            told = ", ".join(DIFFERENCES.get(name, name) for name in differing)
             raise InvalidArgument(
-                f"'{self.folder}' holds another audit (different: {', '.join(differing).replace('_', ' ')}); "
-                "give another folder."
+                f"'{self.folder}' holds another audit (different: {told}); give what that audit was made of, "
+                "or another folder."
             )
 
     # Shards
@@ -113,7 +127,7 @@ class Store:
 
     def missing(self) -> list[int]:
         """Shards that are not done yet."""
-        with self.database.connect() as connection:
+        with self._reading() as connection:
             done = set(connection.scalars(sql.select(tables.shards.c.number)))
         return [shard for shard in range(self.shards) if shard not in done]
 
@@ -155,14 +169,14 @@ class Store:
         query = sql.select(*names).order_by(tables.records.c.number)
         if numbers is not None:
             query = query.where(tables.records.c.number.in_([int(number) for number in numbers]))
-        with self.database.connect() as connection:
+        with self._reading() as connection:
             for row in connection.execution_options(yield_per=1000).execute(query):
                 yield Record(**row._mapping)
 
     def provenance(self, number: int) -> dict[str, Any]:
         """How the record of a row was made."""
         query = sql.select(tables.provenance).join(tables.records).where(tables.records.c.number == number)
-        with self.database.connect() as connection:
+        with self._reading() as connection:
             found = connection.execute(query).one_or_none()
         if found is None:
             raise InvalidArgument(f"The audit has no record of row {number}.")
@@ -173,14 +187,14 @@ class Store:
         """Records of the rows that there is nothing to tell of."""
         names = [one for one in tables.records.c if one.name not in ("shard", "provenance")]
         query = sql.select(*names).where(tables.records.c.failure.is_not(None))
-        with self.database.connect() as connection:
+        with self._reading() as connection:
             return [Record(**row._mapping) for row in connection.execute(query.order_by("number"))]
 
     def columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(n,) each: numbers of the rows that did not fail, and the classes predicted."""
         chosen = tables.records.c
         query = sql.select(chosen.number, chosen.predicted).where(chosen.failure.is_(None))
-        with self.database.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execution_options(yield_per=1000).execute(query.order_by(chosen.number))
             found = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 2)
         return found[:, 0].copy(), found[:, 1].copy()
@@ -191,12 +205,13 @@ class Store:
 
     def data_digest(self) -> str:
         """sha256 (hex) over names, labels and all bytes of all rows; known once no shard is missing."""
-        with self.database.begin() as connection:
+        with self._reading() as connection:
             known = connection.scalar(sql.select(tables.audit.c.data_digest))
-            if known is None:
-                if self.missing():
-                    raise InvalidArgument("The data's digest is known once every shard is done.")
-                known = combined((r.name, r.label, r.sha256) for r in self.records())
+        if known is None:
+            if self.missing():
+                raise InvalidArgument("The data's digest is known once every shard is done.")
+            known = combined((r.name, r.label, r.sha256) for r in self.records())
+            with writing(self.folder), self.database.begin() as connection:
                 connection.execute(sql.update(tables.audit).values(data_digest=known))
         return str(known)
 
@@ -242,13 +257,13 @@ class Store:
 
     def asked(self, playbook: str) -> dict[str, Any] | None:
         """The parameters of a playbook whose outcome is kept; None where there is none."""
-        with self.database.connect() as connection:
+        with self._reading() as connection:
             return connection.scalar(sql.select(tables.outcomes.c.parameters).filter_by(playbook=playbook))
 
     def kept(self, playbook: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
         """The document of an outcome, and its arrays; None where there is none."""
         columns = tables.outcomes.c.document, tables.outcomes.c.arrays
-        with self.database.connect() as connection:
+        with self._reading() as connection:
             found = connection.execute(sql.select(*columns).filter_by(playbook=playbook)).one_or_none()
         if found is None:
             return None
@@ -256,11 +271,26 @@ class Store:
             with np.load(self.folder / OUTCOMES / found.arrays, allow_pickle=False) as held:
                 return found.document, dict(held)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise BadInput(f"'{self.folder / OUTCOMES / found.arrays}' cannot be read.") from error
+            raise BadInput(
+                f"'{self.folder / OUTCOMES / found.arrays}' cannot be read; go on with the audit, which "
+                f"makes it again: underhood audit --resume {self.folder}"
+            ) from error
 
     @cached_property
     def database(self) -> sql.Engine:
         return _database(self.folder / RECORDS)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sql.Connection]:
+        path = self.folder / RECORDS
+        try:
+            if not path.exists():  # it would be made
+                raise BadInput(f"'{path}' is not there any more; {AGAIN}.")
+            with self.database.connect() as connection:
+                yield connection
+        except sql.exc.DatabaseError as error:
+            why = str(error.orig)
+            raise BadInput(f"'{path}' cannot be read as an audit's records ({why}); {AGAIN}.") from error
 
 
 def _now() -> str:
@@ -283,16 +313,36 @@ def _make_tables(path: Path, about: Mapping[str, Any]) -> None:
 
 def _made(folder: Path) -> list[Path]:
     """What is in a folder beside the beginnings of an audit."""
-    ours = (RECORDS, ARRAYS, SCALARS)
-    return [path for path in folder.iterdir() if not path.name.startswith(ours)]
+    return [path for path in folder.iterdir() if not path.name.startswith(BEGINNINGS)]
+
+
+@contextmanager
+def _whole_or_not_at_all(folder: Path) -> Iterator[None]:
+    """A folder for an audit; where this does not come to one, its beginnings are taken away."""
+    fresh = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if not Store.is_in(folder):
+            for path in folder.iterdir():
+                if path.name.startswith(BEGINNINGS):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if fresh:
+                with suppress(OSError):  # somebody else has put something there
+                    folder.rmdir()
+        raise
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         assert isinstance(found, dict)
-    except (OSError, ValueError, AssertionError) as error:
-        raise BadInput(f"'{path}' cannot be read as an audit's description.") from error
+        assert all(isinstance(found[name], int) and found[name] > 0 for name in ("rows", "shard"))
+        assert all(name in found["shapes"] for name in ("scores", "map", "features"))
+        assert all({"key", "parameters"} <= one.keys() for one in found["playbooks"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        raise BadInput(f"'{path}' cannot be read as an audit's description; {AGAIN}.") from error
     return found
 
 
@@ -303,12 +353,13 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except CannotWrite as error:
         raise _in_words(folder, error.__cause__ or error) from error
-    except (OSError, sql.exc.OperationalError) as error:
+    except (OSError, sql.exc.DatabaseError) as error:
         raise _in_words(folder, error) from error
 
 
 def _in_words(folder: Path, error: BaseException) -> CannotWrite:
-    text = str(error.__cause__ or error)
+    cause = error.__cause__ or error
+    text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
     full = getattr(error, "errno", None) in (28, 122) or "is full" in text or "No space left" in text
     other = f"'{folder}' cannot be written: {text.splitlines()[0]}."
     return CannotWrite(FULL.format(folder) if full else other)

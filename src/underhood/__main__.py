@@ -1,0 +1,3 @@
+from underhood.cli import main
+
+main()
