@@ -161,6 +161,18 @@ def test_the_darker_part_is_otsus() -> None:
     assert np.array_equal(own, two <= skimage.threshold_otsu(two, nbins=64))
 
 
+def test_each_picture_is_parted_where_its_own_two_parts_differ_most() -> None:
+    """All thresholds tried one by one: weights of the parts times the square of their distance."""
+    random = np.random.default_rng(1)
+    pictures = torch.from_numpy(random.random((3, 3, 9, 7)) ** np.array([1, 2, 4])[:, None, None, None])
+    found = darker_part(pictures, levels=8)
+    for picture, darker in zip(pictures.mean(1).numpy(), found.numpy(), strict=True):
+        level = np.round((picture - picture.min()) / (picture.max() - picture.min()) * 7)
+        parts = [(level[level <= at], level[level > at]) for at in range(7)]
+        apart = [len(a) * len(b) * (a.mean() - b.mean()) ** 2 if len(a) and len(b) else 0 for a, b in parts]
+        assert np.array_equal(darker, level <= int(np.argmax(apart)))
+
+
 def test_boxes_are_the_masks_own_and_the_one_before_it() -> None:
     masks = torch.zeros(2, 20, 20, dtype=torch.bool)
     masks[0, 4, 5:8], masks[1, 15, 15] = True, True

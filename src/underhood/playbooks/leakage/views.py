@@ -106,7 +106,8 @@ def darker_part(inputs: Tensor, levels: int = 64) -> Tensor:
     grey = inputs.mean(1)
     low, high = (edge(grey.flatten(1), 1).values[:, None, None] for edge in (torch.min, torch.max))
     level = ((grey - low) / (high - low).clamp(min=1e-12) * (levels - 1)).round().long()
-    share = F.one_hot(level.flatten(1), levels).double().mean(1)  # (k, levels)
+    count = level.add(levels * torch.arange(len(level))[:, None, None]).flatten()
+    share = count.bincount(minlength=len(level) * levels).view(-1, levels).double() / grey[0].numel()
     below, moment = share.cumsum(1), (share * torch.arange(levels)).cumsum(1)
     between = (moment[:, -1:] * below - moment) ** 2 / (below * (1 - below)).clamp(min=1e-12)
     return level <= between.argmax(1)[:, None, None]
