@@ -30,13 +30,7 @@ CHEATING = 0.10  # a model whose accuracy changes by more as the mark moves goes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--folder", type=Path, default=Path("out/shortcuts"))
-    parser.add_argument("--half", choices=("set", "report"))
-    parser.add_argument("--seconds", type=float, default=float("inf"))
-    asked = parser.parse_args()
+    asked = arguments(__doc__).parse_args()
     torch.set_num_threads(1)  # on networks so small, threads cost more than they give
     until = time.perf_counter() + asked.seconds
     left = [case for case in asked_for(asked.half) if not weights(case, asked.folder).exists()]
@@ -47,6 +41,15 @@ def main() -> None:
         started = time.perf_counter()
         model(case, asked.folder)
         print(f"{case.name}: {time.perf_counter() - started:.1f} s", flush=True)
+
+
+def arguments(told: str | None) -> argparse.ArgumentParser:
+    """Of the commands that go through the models; told: what `--help` says."""
+    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("out/shortcuts"))
+    parser.add_argument("--half", choices=("set", "report"))
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    return parser
 
 
 def asked_for(half: Half | None) -> list[Case]:

@@ -7,7 +7,6 @@ appends a line to FOLDER/results.jsonl. Models that have a line are passed over:
 `benchmarks.shortcuts.told` makes the tables and plots of it.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 import underhood as uh
 from benchmarks.shortcuts.cases import Case
-from benchmarks.shortcuts.models import accuracies, asked_for, cheats, model
+from benchmarks.shortcuts.models import accuracies, arguments, asked_for, cheats, model
 from benchmarks.shortcuts.planted import Marked, held_out
 from benchmarks.shortcuts.scored import first_right, overlap, scored
 from benchmarks.shortcuts.spray import SHOWN, Cluster, reduced, region, spray
@@ -33,12 +32,7 @@ DRAWN = 3  # examples kept of each model, for the plots
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--folder", type=Path, default=Path("out/shortcuts"))
-    parser.add_argument("--half", choices=("set", "report"))
-    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser = arguments(__doc__)
     parser.add_argument("--only", default="", help="audit the models whose name has this in it")
     parser.add_argument(
         "--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="every Nth, from K"

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from underhood.inputs.random import ERRORS
 from underhood.playbooks.errors.alike import grouped, groups, neighbourhood
 
 
@@ -50,7 +49,7 @@ def test_flags_that_gather_are_told_from_chance_and_others_are_not() -> None:
     flags = np.zeros(220, dtype=bool)
     flags[200:212] = True
     flags[:200:20] = True
-    found = grouped(points, flags, 100, 99, 0, ERRORS)
+    found = grouped(points, flags, 100, 99, 0)
     number = found.group[np.searchsorted(found.members, 205)]
     assert number >= 0
     assert found.p(int(number)) == 0.01
@@ -61,12 +60,12 @@ def test_chance_is_found_more_than_chance_as_rarely_as_promised() -> None:
     random, wrong = np.random.default_rng(0), 0
     for seed in range(30):
         points = random.standard_normal((100, 3)).astype(np.float32)
-        found = grouped(points, random.random(100) < 0.3, 100, 19, seed, ERRORS)
+        found = grouped(points, random.random(100) < 0.3, 100, 19, seed)
         wrong += any(found.p(number) <= 0.05 for number in range(len(found.around)))
     assert wrong <= 5  # 5 % of 30 are 1.5; three standard errors above
 
 
 def test_a_sample_is_grouped_where_there_are_more() -> None:
     points = blobs([(0, 0), (1, 1)], 100)
-    found = grouped(points, np.ones(200, dtype=bool), 30, 19, 0, ERRORS)
+    found = grouped(points, np.ones(200, dtype=bool), 30, 19, 0)
     assert len(found.members) == len(found.group) == 30

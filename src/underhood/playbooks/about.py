@@ -60,15 +60,20 @@ def probe(model: Model, dataset: Dataset, settings: Settings) -> Probe:
     raise BadInput(f"None of the {len(dataset)} pictures can be used; of the first: {first}")
 
 
-def about(  # noqa: PLR0917
-    model: Model,
-    dataset: Dataset,
-    playbooks: Sequence[Playbook],
-    settings: Settings,
-    shard: int,
-    seen: Probe,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Asked:
+    """What an audit is asked for. shard: rows that are done as one, None where that was left open."""
+
+    model: Model
+    dataset: Dataset
+    playbooks: Sequence[Playbook]
+    settings: Settings
+    shard: int | None
+
+
+def about(asked: Asked, seen: Probe) -> dict[str, Any]:
     """As `Store.begin` takes it."""
+    model, dataset, settings = asked.model, asked.dataset, asked.settings
     known = provenance(model, Engine(model, settings), Stopwatch(), 0)
     return {
         "format": FORMAT,
@@ -82,10 +87,10 @@ def about(  # noqa: PLR0917
         "problems": [*model.notes, *dataset.problems, *unfit(model, dataset, seen.scores[0])],
         "method": {"key": METHOD, "layer": seen.layer},
         "shapes": {name: list(getattr(seen, name)) for name in ("input", "scores", "map", "features")},
-        "shard": shard,
+        "shard": asked.shard,
         "seed": settings.seed,
         "precision": settings.precision,
-        "playbooks": [{"key": one.key, "parameters": plain(one.parameters())} for one in playbooks],
+        "playbooks": [{"key": one.key, "parameters": plain(one.parameters())} for one in asked.playbooks],
         "versions": known["versions"],
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }

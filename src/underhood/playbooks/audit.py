@@ -5,6 +5,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from underhood.engine import Settings
 from underhood.errors import InvalidArgument
-from underhood.inputs import Dataset, as_dataset
+from underhood.inputs import as_dataset
 from underhood.models import Model, load
 from underhood.playbooks.audited import (
     Audit,
@@ -29,6 +30,7 @@ from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.registry import PlaybookLike, as_playbooks, playbook
 
 if TYPE_CHECKING:
+    from underhood.playbooks.about import Asked
     from underhood.store import Store
 
 __all__ = ["Audit", "audit", "holds_audit", "opened", "resume"]
@@ -62,13 +64,15 @@ def audit(
     settings:  keywords of `underhood.Settings`: device, precision, memory, seed, progress, cancel.
     """
     need_packages()
+    from underhood.playbooks.about import Asked
+
     chosen, run = as_playbooks(playbooks), engine_of(engine, options or {})
     model = load(model) if isinstance(model, str) else model
     model = model if isinstance(model, Model) else Model(model)
     dataset, wanted = as_dataset(dataset), Settings(**settings)
     with _folder(out) as folder:
         how = {"threads": threads_of(engine, options or {})}
-        model, store = _begun(folder, model, dataset, chosen, wanted, shard, how)
+        model, store = _begun(folder, Asked(model, dataset, chosen, wanted, shard), how)
         if out is None:
             weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
     with _at_work(store):
@@ -135,28 +139,20 @@ def _folder(out: str | Path | None) -> Iterator[Path]:
         raise
 
 
-def _begun(  # noqa: PLR0917
-    folder: Path,
-    model: Model,
-    dataset: Dataset,
-    playbooks: Sequence[Playbook],
-    settings: Settings,
-    shard: int | None,
-    how: Mapping[str, Any],
-) -> tuple[Model, "Store"]:
+def _begun(folder: Path, asked: "Asked", how: Mapping[str, Any]) -> tuple[Model, "Store"]:
     """The model with the names of its classes, and the folder."""
     from underhood.playbooks.about import about, probe
     from underhood.store import Store
 
-    if shard is not None and shard < 1:
-        raise InvalidArgument(f"A shard has one row at least, not {shard}.")
-    if not len(dataset):
+    if asked.shard is not None and asked.shard < 1:
+        raise InvalidArgument(f"A shard has one row at least, not {asked.shard}.")
+    if not len(asked.dataset):
         raise InvalidArgument("There are no pictures in the data set.")
-    if shard is None:
-        shard = Store(folder).about["shard"] if Store.is_in(folder) else SHARD
-    seen = probe(model, dataset, settings)
-    model = named(model, dataset, seen.scores[0])
-    return model, Store.begin(folder, {**about(model, dataset, playbooks, settings, shard, seen), **how})
+    if asked.shard is None:
+        asked = replace(asked, shard=Store(folder).about["shard"] if Store.is_in(folder) else SHARD)
+    seen = probe(asked.model, asked.dataset, asked.settings)
+    asked = replace(asked, model=named(asked.model, asked.dataset, seen.scores[0]))
+    return asked.model, Store.begin(folder, {**about(asked, seen), **how})
 
 
 def again(asked: Mapping[str, Any]) -> Playbook:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from underhood.errors import InvalidArgument
 from underhood.playbooks.finding import Outcome
 from underhood.playbooks.survey import Survey
 
@@ -20,6 +21,13 @@ class Playbook(ABC):
 
     @abstractmethod
     def __call__(self, survey: Survey) -> Outcome: ...
+
+    def need(self, **least: int) -> None:
+        """Refuse parameters below the least they may be."""
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                given = getattr(self, name)
+                raise InvalidArgument(f"{name} of the playbook {self.key} is {bound} or more, not {given}.")
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)

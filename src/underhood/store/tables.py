@@ -1,14 +1,22 @@
 """The tables of `records.sqlite`."""
 
+from typing import Any
+
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 metadata = MetaData()
+
+
+def _always(name: str, kind: Any) -> Column[Any]:
+    """A column that no row may leave empty."""
+    return Column(name, kind, nullable=False)
+
 
 audit = Table(
     "audit",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("about", JSON, nullable=False),  # as in audit.json
+    _always("about", JSON),  # as in audit.json
     Column("data_digest", String(64)),  # once all rows are done
 )
 
@@ -16,38 +24,38 @@ provenance = Table(
     "provenance",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("model_digest", String(64), nullable=False),
-    Column("method", String, nullable=False),
-    Column("parameters", JSON, nullable=False),
-    Column("seed", Integer, nullable=False),
-    Column("versions", JSON, nullable=False),
-    Column("time", String, nullable=False),
-    Column("more", JSON, nullable=False),  # device, precision, passes, seconds, …
+    _always("model_digest", String(64)),
+    _always("method", String),
+    _always("parameters", JSON),
+    _always("seed", Integer),
+    _always("versions", JSON),
+    _always("time", String),
+    _always("more", JSON),  # device, precision, passes, seconds, …
 )
 
 shards = Table(
     "shards",
     metadata,
     Column("number", Integer, primary_key=True),
-    Column("first", Integer, nullable=False),
-    Column("rows", Integer, nullable=False),
-    Column("failed", Integer, nullable=False),
-    Column("provenance", ForeignKey("provenance.id"), nullable=False),
+    _always("first", Integer),
+    _always("rows", Integer),
+    _always("failed", Integer),
+    _always("provenance", ForeignKey("provenance.id")),
 )
 
 records = Table(
     "records",
     metadata,
     Column("number", Integer, primary_key=True),
-    Column("name", Text, nullable=False),
+    _always("name", Text),
     Column("sha256", String(64)),
     Column("label", Text),
     Column("split", Text),
     Column("predicted", Integer),
     Column("probability", Float),
     Column("failure", Text),
-    Column("shard", ForeignKey("shards.number"), nullable=False),
-    Column("provenance", ForeignKey("provenance.id"), nullable=False),
+    _always("shard", ForeignKey("shards.number")),
+    _always("provenance", ForeignKey("provenance.id")),
     Index("of_shard", "shard"),
 )
 
@@ -55,11 +63,11 @@ outcomes = Table(
     "outcomes",
     metadata,
     Column("playbook", String, primary_key=True),
-    Column("parameters", JSON, nullable=False),
-    Column("summary", Text, nullable=False),
-    Column("document", JSON, nullable=False),  # the whole outcome, but for its arrays
-    Column("arrays", String, nullable=False),  # file in the folder outcomes
-    Column("time", String, nullable=False),
+    _always("parameters", JSON),
+    _always("summary", Text),
+    _always("document", JSON),  # the whole outcome, but for its arrays
+    _always("arrays", String),  # file in the folder outcomes
+    _always("time", String),
 )
 
 findings = Table(
@@ -67,9 +75,9 @@ findings = Table(
     metadata,
     Column("playbook", ForeignKey("outcomes.playbook"), primary_key=True),
     Column("key", String, primary_key=True),
-    Column("severity", String, nullable=False),
-    Column("claim", Text, nullable=False),
+    _always("severity", String),
+    _always("claim", Text),
     Column("label", Text),
     Column("prevalence", Float),
-    Column("rows", JSON, nullable=False),
+    _always("rows", JSON),
 )

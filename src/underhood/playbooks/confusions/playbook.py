@@ -4,20 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from underhood.errors import InvalidArgument
 from underhood.playbooks.confusions.explained import Explained, explained, finding
 from underhood.playbooks.confusions.pairs import Confused, confused, counted
 from underhood.playbooks.confusions.shared_units import class_means
 from underhood.playbooks.figures import between, percent
 from underhood.playbooks.finding import Outcome
+from underhood.playbooks.labelled import left_out, no_labels
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.statistics import wilson
 from underhood.playbooks.survey import Survey
 
-UNLABELLED = (
-    "Confusions cannot be told, as no picture has a label that the model knows: give labels (a folder per "
-    "class, or a table), spelt as the model's classes are."
-)
 LISTED = 100  # pairs in the table, at most
 
 
@@ -40,15 +36,11 @@ class Confusions(Playbook):
     question = "Which classes does the model confuse, and what do they have in common for it?"
 
     def __post_init__(self) -> None:
-        for name in ("pairs", "sample", "units", "shown"):
-            if getattr(self, name) < 1:
-                raise InvalidArgument(
-                    f"{name} of the playbook confusions is 1 or more, not {getattr(self, name)}."
-                )
+        self.need(pairs=1, sample=1, units=1, shown=1)
 
     def __call__(self, survey: Survey) -> Outcome:
         if not (survey.label >= 0).any():
-            return Outcome(self.key, UNLABELLED, problems=(UNLABELLED,))
+            return no_labels(self.key, "Confusions")
         counts = counted(survey.label, survey.predicted, len(survey.classes))
         found = confused(counts)
         if not found:
@@ -90,9 +82,7 @@ def _summary(first: Explained, count: int, findings: int) -> str:
 
 
 def _problems(asked: Confusions, survey: Survey, found: Sequence[Confused]) -> list[str]:
-    said = []
-    if unknown := int((survey.label < 0).sum()):
-        said.append(f"{unknown} of {len(survey)} pictures have no label that the model knows.")
+    said = left_out(survey)
     if len(found) > asked.pairs:
         said.append(f"Of {len(found)} confused pairs the {asked.pairs} most frequent were explained.")
     if len(found) > LISTED:

@@ -16,7 +16,7 @@ import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from underhood.inputs.random import generator
+from underhood.inputs.random import ERRORS, generator
 from underhood.playbooks.nearest import unit
 from underhood.playbooks.places import torch_of
 from underhood.playbooks.portions import ENTRIES, drawn, portions
@@ -165,14 +165,14 @@ class Grouped:
         return float((1 + (self.chance >= surprise - 1e-9).sum()) / (1 + len(self.chance)))
 
 
-def grouped(of: Floats, flags: Flags, most: int, shuffles: int, seed: int, stream: int) -> Grouped:  # noqa: PLR0917
+def grouped(of: Floats, flags: Flags, most: int, shuffles: int, seed: int) -> Grouped:
     """Groups of at most `most` of the flagged points (k, d), and what chance makes of such flags."""
-    members = drawn(np.flatnonzero(flags), most, seed, stream, 0)
+    members = drawn(np.flatnonzero(flags), most, seed, ERRORS, 0)
     found = groups(of[members])
     chance = np.zeros(shuffles)
     for shuffle in range(shuffles if found.max(initial=-1) >= 0 else 0):
-        dealt = generator(seed, stream, 1, shuffle).permutation(flags)
-        theirs = drawn(np.flatnonzero(dealt), most, seed, stream, 2, shuffle)
+        dealt = generator(seed, ERRORS, 1, shuffle).permutation(flags)
+        theirs = drawn(np.flatnonzero(dealt), most, seed, ERRORS, 2, shuffle)
         chance[shuffle] = max(
             (n.surprise for n in _around(of, dealt, theirs, groups(of[theirs]))), default=0.0
         )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from underhood.checks.intervals import Interval, bootstrap
 from underhood.inputs.random import ERRORS, generator
@@ -78,15 +77,10 @@ class Gaze:
         return self.p_excess <= 0.05 and self.excess_interval.high < 0
 
 
-def gazes(survey: Survey, found: OnSubject, pairs: Sequence[Pair], shuffles: int, seed: int) -> list[Gaze]:
+def gazes(survey: Survey, found: OnSubject, pairs: Sequence[Pair], shuffles: int) -> list[Gaze]:
     """Of all errors, and of each of the pairs, where there are enough; corrected for their number."""
-    label, predicted = survey.label[found.rows], survey.predicted[found.rows]
-    wrong = label != predicted
-    compared = [
-        _gaze(found, wrong, chosen, predicted, pair, shuffles, seed, number)
-        for number, pair in enumerate([None, *pairs])
-        if (chosen := _of(pair, wrong, label, predicted)).sum() >= FEWEST
-    ]
+    asked = [_gaze(survey, found, pair, shuffles, number) for number, pair in enumerate([None, *pairs])]
+    compared = [one for one in asked if one is not None]
     p = holm([one.apart.p if one.apart else 1.0 for one in compared] + [one.p for one in compared])
     return [
         replace(one, p_apart=float(p[number]), p_excess=float(p[len(compared) + number]))
@@ -94,20 +88,12 @@ def gazes(survey: Survey, found: OnSubject, pairs: Sequence[Pair], shuffles: int
     ]
 
 
-def _of(pair: Pair | None, wrong: NDArray[np.bool_], label: Indices, predicted: Indices) -> NDArray[np.bool_]:
-    return wrong if pair is None else wrong & (label == pair[0]) & (predicted == pair[1])
-
-
-def _gaze(  # noqa: PLR0917
-    found: OnSubject,
-    wrong: NDArray[np.bool_],
-    chosen: NDArray[np.bool_],
-    predicted: Indices,
-    pair: Pair | None,
-    shuffles: int,
-    seed: int,
-    number: int,
-) -> Gaze:
+def _gaze(survey: Survey, found: OnSubject, pair: Pair | None, shuffles: int, number: int) -> Gaze | None:
+    label, predicted, seed = survey.label[found.rows], survey.predicted[found.rows], survey.settings.seed
+    wrong = label != predicted
+    chosen = wrong if pair is None else wrong & (label == pair[0]) & (predicted == pair[1])
+    if chosen.sum() < FEWEST:
+        return None
     relevance, area = found.relevance.astype(np.float64), found.area.astype(np.float64)
     among = chosen | ~wrong
     excess = relevance[chosen] - area[chosen]

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from underhood.errors import InvalidArgument
 from underhood.inputs.random import ERRORS
 from underhood.playbooks.errors import groups as error_groups
 from underhood.playbooks.errors import looks as error_looks
@@ -15,6 +14,7 @@ from underhood.playbooks.errors.groups import Group
 from underhood.playbooks.errors.mistakes import Mistakes, explained
 from underhood.playbooks.figures import between, percent
 from underhood.playbooks.finding import SEVERITIES, Finding, Outcome
+from underhood.playbooks.labelled import left_out, no_labels
 from underhood.playbooks.nearest import nearest, training
 from underhood.playbooks.places import places, torch_of
 from underhood.playbooks.playbook import Playbook
@@ -22,11 +22,6 @@ from underhood.playbooks.portions import drawn
 from underhood.playbooks.statistics import wilson
 from underhood.playbooks.survey import Indices, Survey
 
-UNLABELLED = (
-    "Errors cannot be told, as no picture has a label that the model knows: give labels (a folder per class, "
-    "or a table), spelt as the model's classes are."
-)
-LEAST = {"sample": 10, "among": 10, "neighbours": 1, "shuffles": 19, "shown": 1}
 PAIRS = 10  # of true and predicted class, whose looks are compared
 
 
@@ -51,19 +46,15 @@ class Errors(Playbook):
     question = "What do the model's errors have in common?"
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise InvalidArgument(
-                    f"{name} of the playbook errors is {least} or more, not {getattr(self, name)}."
-                )
+        self.need(sample=10, among=10, neighbours=1, shuffles=19, shown=1)
 
     def __call__(self, survey: Survey) -> Outcome:
         labelled = np.flatnonzero(survey.label >= 0)
         if not len(labelled):
-            return Outcome(self.key, UNLABELLED, problems=(UNLABELLED,))
+            return no_labels(self.key, "Errors")
         wrong = labelled[survey.label[labelled] != survey.predicted[labelled]]
         if not len(wrong):
-            return Outcome(self.key, _flawless(len(labelled)), problems=tuple(_left_out(survey)))
+            return Outcome(self.key, _flawless(len(labelled)), problems=tuple(left_out(survey)))
         before = survey.engine.log.calls
         mistakes = self._studied(survey, labelled, wrong)
         return self._told(mistakes, round(survey.engine.log.calls - before))
@@ -77,7 +68,6 @@ class Errors(Playbook):
             self.sample,
             self.shuffles,
             seed,
-            ERRORS,
         )
         rows = compared[groups.members]
         subjects = self._on_subject(survey, rows, np.setdiff1d(labelled, wrong, assume_unique=True))
@@ -95,7 +85,7 @@ class Errors(Playbook):
             (),
         )
         pairs = [pair for pair, _ in mistakes.pairs(rows).most_common(PAIRS)]
-        found = gazes(survey, subjects, pairs if len(pairs) > 1 else [], max(999, self.shuffles), seed)
+        found = gazes(survey, subjects, pairs if len(pairs) > 1 else [], max(999, self.shuffles))
         return replace(mistakes, gazes=tuple(found))
 
     def _on_subject(self, survey: Survey, rows: Indices, right: Indices) -> OnSubject:
@@ -122,7 +112,7 @@ class Errors(Playbook):
                 "Errors": [mistakes.line(place) for place in range(len(mistakes.rows))],
                 "Relevance on the subject": [error_looks.line(mistakes, one) for one in mistakes.gazes],
             },
-            problems=(*_left_out(mistakes.survey), *_too_few(mistakes)),
+            problems=(*left_out(mistakes.survey), *_too_few(mistakes)),
             details={
                 "labelled": len(mistakes.labelled),
                 "errors": len(mistakes.wrong),
@@ -151,11 +141,6 @@ def _summary(mistakes: Mistakes, groups: Sequence[Group], background: Sequence[F
     if background:
         return f"{said}, and it looks at the background."
     return f"{said}." if len(mistakes.gazes) == 0 else f"{said}, and it does not look at the background."
-
-
-def _left_out(survey: Survey) -> list[str]:
-    unknown = int((survey.label < 0).sum())
-    return [f"{unknown} of {len(survey)} pictures have no label that the model knows."] if unknown else []
 
 
 def _too_few(mistakes: Mistakes) -> list[str]:
