@@ -8,6 +8,7 @@ import torch
 from scipy.stats import fisher_exact
 
 from tests.support.channels import SIDE, blob, model
+from tests.support.counted_shares import assert_counted
 from underhood.errors import InvalidArgument
 from underhood.inputs.dataset import Dataset
 from underhood.playbooks.confusions import Confusions
@@ -57,6 +58,7 @@ def test_the_pair_that_is_confused_more_than_the_rest_is_found(outcome) -> None:
     rate, beyond = found.effects
     assert (rate.value, rate.inputs) == (10 / 80, 80)
     assert rate.control == pytest.approx(1 / 400)  # five other pairs of 80 pictures
+    assert_counted(rate)
     assert beyond.low > 0
     assert "mostly cup taken for bowl" in found.claim
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import underhood as uh
 from tests.support.channels import SIDE, blob, model
+from tests.support.counted_shares import assert_counted
 from underhood.errors import InvalidArgument
 from underhood.inputs.dataset import Dataset
 from underhood.playbooks.errors import Errors
@@ -59,7 +60,7 @@ def test_errors_of_one_cue_are_one_group_and_mistaken_labels_are_no_finding(outc
     rate = found[0].effects[0]
     assert rate.value > 0.9
     assert rate.control == pytest.approx(len(MISTAKEN) / 106, abs=0.03)
-    assert rate.low < rate.value
+    assert_counted(rate)
     assert outcome.details["errors"] == len(CUES) + len(MISTAKEN)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.playbooks.fake_survey import fake_survey
+from tests.support.counted_shares import assert_counted
 from underhood.demo.dermoscopy import draw_many
 from underhood.demo.models import load
 from underhood.inputs.dataset import Dataset
@@ -76,6 +77,7 @@ def test_copies_across_splits_are_a_finding_with_their_pairs(lesions: Survey) ->
     assert finding.claim.startswith("5 of 15 pictures of the split 'test' (33 %) are in another split too")
     assert "1 pair the very same, 4 pairs nearly so" in finding.claim
     assert finding.rows[:2] == (0, 50)
+    assert_counted(finding.effects[0])
     assert finding.details["pairs"][0] == {"one": "picture 0", "other": "picture 50", "likeness": "the same"}
     assert finding.severity == "high"
 
@@ -95,6 +97,7 @@ def test_a_copy_under_another_label_is_a_finding_without_any_split() -> None:
     assert finding.key == "copies-with-two-labels"
     assert finding.rows == (0, 30)
     assert finding.effects[0].value == pytest.approx(2 / 31)
+    assert_counted(finding.effects[0])
 
 
 def test_a_copy_within_a_split_and_a_label_does_no_harm() -> None:
@@ -118,6 +121,7 @@ def test_patients_in_two_splits_are_a_finding() -> None:
         "2 of 40 pictures of the split 'test' (5 %) have a 'patient_id' that is in"
     )
     assert finding.rows == (77, 78)
+    assert_counted(finding.effects[0])
     assert finding.severity == "high"
 
 

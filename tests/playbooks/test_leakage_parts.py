@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor, nn
 
+from tests.support.counted_shares import assert_counted
 from underhood.errors import InvalidArgument, UnknownName
 from underhood.inputs.dataset import Dataset
 from underhood.models import Model, Preprocess
@@ -75,6 +76,8 @@ def test_a_border_that_tells_the_class_is_found_with_model_and_classifier() -> N
     assert model.name.startswith("accuracy of the model, shown only its border")
     assert model.value > 0.9
     assert classifier.value > 0.9
+    assert_counted(model)
+    assert_counted(classifier)
     assert model.control is not None
     assert model.control < 0.6
     assert border.details["kept"] > 0.9

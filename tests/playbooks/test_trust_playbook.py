@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.counted_shares import assert_counted
 from underhood.demo.dermoscopy import draw_set
 from underhood.demo.factors import WITH_MALIGNANT
 from underhood.demo.models import load
@@ -87,6 +88,7 @@ def test_maps_of_a_model_that_looks_at_nothing_are_a_finding() -> None:
     assert finding.key == "maps-in-doubt"
     assert finding.severity == "medium"
     assert finding.effects[0].value == 0
+    assert_counted(finding.effects[0])
     assert set(finding.rows) == set(range(6))
     assert "0 % [0 %, 39 %] are corroborated" in finding.claim  # Wilson of 0 of 6
 
