@@ -48,7 +48,7 @@ def test_findings_accuracy_and_predictions_are_told(capsys, versions):
     assert "\nnew: It reads the patch." in out
     assert "\nstayed, unchanged: It reads the ruler." in out
     assert "\ngone: It reads the ink." in out
-    assert "Right on 50.0% of 12 labelled pictures before and 100.0% after: +50.0 points" in out
+    assert "Right on 50.0 % of 12 labelled pictures before and 100.0 % after: +50.0 points" in out
     assert "red/0.png (labelled red): blue, then red" in out
 
 

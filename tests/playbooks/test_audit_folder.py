@@ -204,6 +204,12 @@ def test_model_and_data_are_loaded_again_as_they_were(folder: Path, monkeypatch:
     assert opened.survey.inputs([0]).shape == (1, 1, audits.SIZE, audits.SIZE)
 
 
+def test_an_audit_with_a_playbook_of_ones_own_goes_on_in_python(folder: Path) -> None:
+    of_files(folder)
+    with pytest.raises(InvalidArgument, match=r"'wrong' is not one of Underhood's; go on in Python"):
+        uh.resume(folder / "audit")
+
+
 def test_an_audit_reproduces_until_a_picture_changes(folder: Path) -> None:
     found = of_files(folder)
     checked = verify(found.folder)

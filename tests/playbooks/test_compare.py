@@ -120,6 +120,14 @@ def test_accuracy_and_changed_predictions_are_counted_over_the_same_pictures():
     )
 
 
+def test_models_that_are_right_as_often_are_said_to_be():
+    told = {"pictures": ["a", "b"], "digests": ["a", "b"], "labels": ["cat", "dog"]}
+    found = compared(version(predicted=["cat"] * 2, **told), version("v2", predicted=["dog"] * 2, **told))
+    (said,) = (sentence for sentence in found.sentences() if sentence.startswith("Right"))
+    assert said.startswith("Right on 50.0 % of 2 labelled pictures before and as many after: +0.0 points [")
+    assert "chance" not in said
+
+
 def test_without_labels_there_is_no_accuracy():
     found = compared(version(labels=[None, None]), version("v2", labels=[None, None]))
     assert found.accuracy is None

@@ -66,7 +66,7 @@ def test_the_pair_that_is_confused_more_than_the_rest_is_found(outcome) -> None:
 def test_counts_have_their_intervals_and_what_is_uneven_is_named(outcome) -> None:
     first, second = outcome.tables["Confused pairs"]
     assert (first["first"], first["second"], first["confused"]) == ("cup", "bowl", 10)
-    assert first["first taken for second"] == "10 of 40: 25.0 % [14.2, 40.2]"  # Wilson
+    assert first["first taken for second"] == "10 of 40: 25.0 % [14.2 %, 40.2 %]"  # Wilson
     assert first["second taken for first"].startswith("0 of 40: 0.0 %")
     assert first["one way more than the other"] == "yes"
     assert second["confused"] == 1

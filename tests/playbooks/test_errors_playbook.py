@@ -159,6 +159,8 @@ def test_few_errors_are_listed_and_not_grouped() -> None:
     assert found.findings == ()
     assert len(found.tables["Errors"]) == 1
     assert any("1 error cannot be grouped" in problem for problem in found.problems)
+    wrong = "The model gets 1 of 120 labelled pictures wrong (0.8 % [0.1 %, 4.6 %])"
+    assert found.summary == f"{wrong}, too few to say what they share."
 
 
 def test_unknown_labels_are_left_out_and_counted() -> None:

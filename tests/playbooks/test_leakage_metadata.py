@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import chi2_contingency
+from scipy.stats import chi2_contingency, norm
 from sklearn.metrics import mutual_info_score, roc_auc_score
 
 from tests.playbooks.fake_survey import fake_survey
@@ -30,13 +30,15 @@ def test_figures_are_those_of_scipy_and_scikit_learn() -> None:
     told = module._held_out(codes, label, fold, 3)
     told /= told.sum(1, keepdims=True)
     peer = [roc_auc_score(label[fold == f], told[fold == f], multi_class="ovr") for f in range(5)]
-    assert module._auroc(told, label, fold, 3)[0] == pytest.approx(np.mean(peer))
+    assert module._auroc(told, label, fold, 3) == pytest.approx(np.mean(peer))
 
 
 def test_a_column_that_is_the_label_tells_all_of_it() -> None:
     label = np.arange(200) % 2
     found = telling(column(label), label)
     assert found.auroc == 1
+    assert found.high == 1
+    assert 0.95 < found.low < 1
     assert found.cramers_v == pytest.approx(1)
     assert found.information == pytest.approx(1)
     assert found.p == 1 / 1000
@@ -49,6 +51,20 @@ def test_a_planted_column_has_the_auroc_it_was_planted_with() -> None:
     found = telling(column(np.where(random.random(2000) < 0.8, label, 1 - label)), label, draws=19)
     assert found.low <= 0.8 <= found.high
     assert found.high - found.low < 0.06
+
+
+@pytest.mark.parametrize(("true", "each"), [(0.97, 20), (0.85, 12), (0.5, 30)])
+def test_the_interval_of_an_auroc_holds_the_true_one_as_often_as_it_says(true: float, each: int) -> None:
+    """Two normal classes whose means differ by √2 z have an AUROC of Φ(z); close to 1 as well."""
+    random = np.random.default_rng(5)
+    label, apart = np.repeat([0, 1], each), np.sqrt(2) * norm.ppf(true)
+    held = 0
+    for _ in range(300):
+        area = roc_auc_score(label, random.normal(size=2 * each) + apart * label)
+        low, high = module._interval(area, np.array([each, each]))
+        assert low < high
+        held += low <= true <= high
+    assert 0.93 <= held / 300 <= 0.995
 
 
 def test_chance_has_uniform_p() -> None:

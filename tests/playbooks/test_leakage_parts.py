@@ -80,7 +80,7 @@ def test_a_border_that_tells_the_class_is_found_with_model_and_classifier() -> N
     assert_counted(classifier)
     assert model.control is not None
     assert model.control < 0.6
-    assert border.details["kept"] > 0.9
+    assert border.details["kept above chance"] > 0.9
     assert "the model is still right in" in border.claim
 
 

@@ -196,6 +196,7 @@ def test_a_class_that_is_missed_is_a_group() -> None:
     (finding,) = Subgroups()(fake_survey(label, predicted, np.full(200, 0.8))).findings
     assert finding.key == "label=malignant"
     assert finding.label == "malignant"
+    assert finding.prevalence == 1  # of the class, all of which it is about
     assert finding.effects[0].value == pytest.approx(-0.4)
 
 

@@ -59,7 +59,7 @@ def test_the_verdicts_are_those_of_check(cheating: Survey) -> None:
         for word in WORDS:
             assert row[word].startswith(f"{25 * words.count(word)} %")
     assert outcome.calls > 0
-    assert outcome.summary.startswith("Of 4 maps of this audit (by gradcam), ")
+    assert outcome.summary.startswith("Of 4 maps of this audit (by Grad-CAM), ")
 
 
 def test_the_same_seed_takes_the_same_sample(cheating: Survey) -> None:
@@ -98,8 +98,8 @@ def test_a_better_method_is_named_with_how_sure_that_is() -> None:
     assert best_beside(own, [own, other]) is other
     assert best_beside(other, [own, other]) is None
     assert own.sign_test(other) == pytest.approx(2 / 2**5)  # five pictures apart, all for the other
-    assert "lrp seems to fare better, maybe by chance (p = 0.062): 75 %" in believed(own, other)
-    assert "lrp fares better (p = 0.031): 88 %" in believed(own, shares("lrp", "+++++++-"))
+    assert "LRP does not clearly fare better (p = 0.062): 75 %" in believed(own, other)
+    assert "LRP fares better (p = 0.031): 88 %" in believed(own, shares("lrp", "+++++++-"))
     assert own.doubt == "class"
     assert own.doubted() == [1, 2, 3, 4, 5, 6, 7]
 

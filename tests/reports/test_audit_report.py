@@ -193,6 +193,13 @@ def test_a_difference_is_compared_with_zero():
     assert effects.clear(replace(given, high=0.01)) is False
 
 
+def test_a_difference_of_shares_is_told_in_points():
+    given = audits.effect("gap in accuracy", value=-0.1, low=-0.2, high=0.0, unit="accuracy", control=None)
+    assert (effects.told(given.value, given), effects.interval(given)) == (
+        "−10.0 points", "−20.0 points to 0.0 points",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("value", "size", "unit", "expected"),
     [
@@ -294,6 +301,21 @@ def test_the_page_says_all_there_is_to_a_finding(rendered):
         "'IMG_0034.jpg' is not a picture", audits.PROVENANCE["model_digest"], "versions torch",
     ):  # fmt: skip
         assert part in page.text
+
+
+def test_tables_without_rows_are_left_out_and_each_playbook_has_a_line(rendered):
+    given = audits.cheating()
+    outcome = replace(given.outcomes[0], tables={"Empty one": [], "Something": [{"a": 1}]})
+    asked = [{"key": "shortcuts", "parameters": {"scanned": 96, "names": []}}]
+    given = replace(given, outcomes=(outcome,), provenance={**given.provenance, "playbooks": asked})
+    page = Page(rendered(given))
+    assert "Something" in page.text
+    assert "Empty one" not in page.text
+    assert "playbook shortcuts scanned 96, names none" in page.text
+
+
+def test_a_figure_and_its_per_cent_stay_on_one_line(rendered):
+    assert "38.0\N{NO-BREAK SPACE}%" in rendered(audits.cheating())
 
 
 def test_ids_are_unique_headings_in_order_and_inner_links_lead_somewhere(rendered):

@@ -151,7 +151,9 @@ def test_pictures_and_figures_are_told_in_words(opened, reports):
     page = opened(reports["cheating"])
     assert page.locator("img:not([alt]), img[alt='']").count() == 0
     said = page.locator("#finding-1 .plot").first.get_attribute("aria-label")
-    assert said.startswith("Removing it: the score falls by: 2.10 log-odds, 95 % interval 1.80 to 2.40.")
+    assert said.startswith(
+        "Removing it: the score falls by: 2.10 log-odds, 95\N{NO-BREAK SPACE}% interval 1.80 to 2.40."
+    )
     assert "Control: 0.10 (0.02 to 0.19)." in said
     assert page.locator("svg.plot:not([role=img][aria-label])").count() == 0
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from underhood.engine import Settings
-from underhood.errors import InvalidArgument
+from underhood.errors import InvalidArgument, UnknownName
 from underhood.inputs import as_dataset
 from underhood.models import Model, load
 from underhood.playbooks.audited import (
@@ -157,7 +157,13 @@ def _begun(folder: Path, asked: "Asked", how: Mapping[str, Any]) -> tuple[Model,
 
 def again(asked: Mapping[str, Any]) -> Playbook:
     """A playbook from its record."""
-    kind = playbook(asked["key"])
+    try:
+        kind = playbook(asked["key"])
+    except UnknownName as error:
+        raise InvalidArgument(
+            f"The playbook '{asked['key']}' is not one of Underhood's; go on in Python, where you have it: "
+            "uh.audit(model, dataset, playbooks=[…], out=…)."
+        ) from error
     try:
         given = {name: tuple(v) if isinstance(v, list) else v for name, v in asked["parameters"].items()}
         return kind(**given)

@@ -11,6 +11,7 @@ import numpy as np
 from underhood.errors import InvalidArgument
 from underhood.inputs.label_classes import known_labels
 from underhood.playbooks.audit import opened
+from underhood.playbooks.figures import percent
 from underhood.playbooks.finding import Effect, Finding
 from underhood.playbooks.kept import from_document
 from underhood.playbooks.statistics import mcnemar, paired_difference
@@ -334,11 +335,11 @@ def _told(finding: Finding) -> Mapping[str, Any]:
 
 def _accuracy_said(found: Accuracy) -> str:
     points = f"{100 * found.difference:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    right = f"Right on {percent(found.before, 1)} of {_count(found.pictures, 'labelled picture')} before and"
+    if found.difference == 0:
+        return f"{right} as many after: {points}."
     doubt = "" if found.p <= 0.05 else "; chance alone may account for that"
-    return (
-        f"Right on {found.before:.1%} of {_count(found.pictures, 'labelled picture')} before and "
-        f"{found.after:.1%} after: {points}, p = {found.p:.2g}{doubt}."
-    )
+    return f"{right} {percent(found.after, 1)} after: {points}, p = {found.p:.2g}{doubt}."
 
 
 def _count(number: int, thing: str) -> str:

@@ -11,8 +11,8 @@ def points(share: float) -> str:
 
 
 def between(low: float, high: float, digits: int = 0) -> str:
-    """An interval, in percent."""
-    return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
+    """An interval."""
+    return f"[{percent(low, digits)}, {percent(high, digits)}]"
 
 
 def in_points(share: float) -> str:

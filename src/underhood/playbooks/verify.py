@@ -15,6 +15,7 @@ from underhood.inputs.random import SAMPLES, generator
 from underhood.models import Model
 from underhood.playbooks.about import reloaded_data, reloaded_model
 from underhood.playbooks.audited import FINDINGS, opened
+from underhood.playbooks.figures import percent
 from underhood.playbooks.surveying import survey_shard
 from underhood.store import Record, Store
 from underhood.store.digests import combined, told
@@ -205,7 +206,7 @@ def _maps(then: Floats, now: Floats) -> Claim:
     largest = np.abs(now).max((1, 2))
     largest = np.maximum(largest, 0.01 * np.median(largest))
     miss = np.abs(then - now).max((1, 2)) / np.where(largest > 0, largest, 1)
-    text = f"{_count(len(then), 'map')} differ by {miss.max():.2%} of their largest value at most"
+    text = f"{_count(len(then), 'map')} differ by {percent(miss.max(), 2)} of their largest value at most"
     return Claim("maps", f"{text} (kept as float16).", bool((miss <= MAP_MAY_MISS).all()))
 
 

@@ -2,12 +2,19 @@
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 HERE = Path(__file__).parent
+
+
+def _kept_together(value: Any) -> Any:
+    """A figure and its % on one line; what is markup already was text before."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", value) if type(value) is str else value
 
 
 @cache
@@ -16,6 +23,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_kept_together,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -60,7 +60,7 @@ def describe(value: Any) -> str:
         return f"array of {' × '.join(map(str, value.shape))}"
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         shown = ", ".join(describe(item) for item in list(value)[:6])
-        return shown + (f", … ({len(value)} values)" if len(value) > 6 else "")
+        return (shown or "none") + (f", … ({len(value)} values)" if len(value) > 6 else "")
     return _describe_one(value)
 
 

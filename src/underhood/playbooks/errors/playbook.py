@@ -132,15 +132,25 @@ def _flawless(count: int) -> str:
 def _summary(mistakes: Mistakes, groups: Sequence[Group], background: Sequence[Finding]) -> str:
     wrong, labelled = len(mistakes.wrong), len(mistakes.labelled)
     low, high = wilson(wrong, labelled)
-    systematic = sum(group.is_systematic for group in groups)
     said = (
         f"The model gets {wrong} of {labelled} labelled pictures wrong ({percent(wrong / labelled, 1)} "
-        f"{between(low, high, 1)}); of {_counted(len(groups), 'group')} of errors that look alike "
-        f"{systematic or 'none'} {'is' if systematic == 1 else 'are'} more than chance"
+        f"{between(low, high, 1)}){_grouped(len(mistakes.rows), groups)}"
     )
     if background:
         return f"{said}, and it looks at the background."
     return f"{said}." if len(mistakes.gazes) == 0 else f"{said}, and it does not look at the background."
+
+
+def _grouped(explained: int, groups: Sequence[Group]) -> str:
+    if explained < FEWEST:
+        return ", too few to say what they share"
+    if not groups:
+        return "; no errors look alike enough to be a group"
+    systematic = sum(group.is_systematic for group in groups)
+    return (
+        f"; of {_counted(len(groups), 'group')} of errors that look alike {systematic or 'none'} "
+        f"{'are' if systematic > 1 else 'is'} more than chance"
+    )
 
 
 def _too_few(mistakes: Mistakes) -> list[str]:

@@ -29,7 +29,11 @@ def seen_finding(survey: Survey, rows: Indices, seen: Seen, level: float) -> Fin
         f"({percent(seen.by_model.shuffled)}), in {seen.by_model.rows} pictures, about as many of each; "
         f"p = {min(seen.p_model, seen.p_classifier):.2g}, corrected by Holm.",
         next_step=_next_step(seen),
-        details={"view": seen.view.shown, "kept": seen.kept, "whole": seen.whole.accuracy},
+        details={
+            "view": seen.view.shown,
+            "kept above chance": seen.kept,
+            "accuracy on whole pictures": seen.whole.accuracy,
+        },
     )
 
 

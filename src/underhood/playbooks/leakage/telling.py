@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from underhood.checks.intervals import Interval
 from underhood.inputs.random import LEAKAGE, generator
 from underhood.playbooks.columns import Column
 
@@ -43,13 +44,14 @@ def telling(column: Column, label: Codes, *, draws: int = 999, seed: int = 0) ->
     shuffles = (_table(codes, random.permutation(label), len(classes)) for _ in range(draws))
     as_much = sum(_chi_square(t) >= statistic * (1 - 1e-12) for t in shuffles)
     fold = _folds(label, random)
-    auroc, error = _auroc(_held_out(codes, label, fold, len(classes)), label, fold, len(classes))
+    auroc = _auroc(_held_out(codes, label, fold, len(classes)), label, fold, len(classes))
+    low, high = _interval(auroc, np.bincount(label))
     return Telling(
         column.name,
         len(label),
         auroc,
-        max(0.0, auroc - 1.96 * error),
-        min(1.0, auroc + 1.96 * error),
+        low,
+        high,
         _cramers_v(table, statistic),
         _information(table),
         (1 + as_much) / (1 + draws),
@@ -103,23 +105,46 @@ def _folds(label: Codes, random: np.random.Generator) -> Codes:
     return fold
 
 
-def _auroc(told: Floats, label: Codes, fold: Codes, classes: int) -> tuple[float, float]:
-    """Mean over classes of the area under each one's ROC curve, and its error (Hanley & McNeil 1982).
+def _auroc(told: Floats, label: Codes, fold: Codes, classes: int) -> float:
+    """Mean over classes of the area under each one's ROC curve.
 
-    Areas are means over folds: rows of two folds were told from different rows, and are not comparable. With
-    two classes both have the same; with more the errors are averaged, as if all classes erred together.
+    Areas are means over folds: rows of two folds were told from different rows, and are not comparable.
     """
-    areas, errors = [], []
+    areas = []
     for one in range(classes):
         own, score = label == one, told[:, one]
         found = [_area(score[fold == f], own[fold == f]) for f in range(FOLDS)]
-        area = float(np.mean([a for a in found if a is not None]))
-        mine, others = int(own.sum()), int((~own).sum())
-        first, second = area / (2 - area), 2 * area**2 / (1 + area)
-        variance = area * (1 - area) + (mine - 1) * (first - area**2) + (others - 1) * (second - area**2)
-        areas.append(area)
-        errors.append(np.sqrt(max(0.0, variance) / (mine * others)))
-    return float(np.mean(areas)), float(np.mean(errors))
+        areas.append(float(np.mean([a for a in found if a is not None])))
+    return float(np.mean(areas))
+
+
+def _interval(area: float, sizes: Codes) -> Interval:
+    """The areas from which the one that was found is no further than 1.96 of their own errors.
+
+    So it reaches beyond an area of 1 that was found in a few rows, where the error of 1 itself is 0, as
+    Wilson's interval of a share does (Newcombe 2006, "Confidence intervals for an effect size measure based
+    on the Mann-Whitney statistic. Part 2", method 5).
+    """
+    from scipy.optimize import brentq
+
+    def beyond(true: float) -> float:
+        return float(abs(area - true) - 1.96 * _error(true, sizes))
+
+    apart = 1e-9  # from the area itself, where 1 and 0 have no error
+    low = brentq(beyond, 0.0, area - apart) if area > 0 else 0.0
+    high = brentq(beyond, area + apart, 1.0) if area < 1 else 1.0
+    return Interval(float(low), float(high))
+
+
+def _error(area: float, sizes: Codes) -> float:
+    """Of such an area, each class against all others (Hanley & McNeil 1982).
+
+    With two classes both have the same; with more they are averaged, as if all classes erred together.
+    """
+    mine, others = sizes, sizes.sum() - sizes
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (mine - 1) * (first - area**2) + (others - 1) * (second - area**2)
+    return float(np.sqrt(np.maximum(variance, 0) / (mine * others)).mean())
 
 
 def _area(score: Floats, own: NDArray[np.bool_]) -> float | None:

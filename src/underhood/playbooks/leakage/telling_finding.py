@@ -44,9 +44,11 @@ def _finding(one: Telling, p: float, compared: int) -> Finding:
         severity="medium" if one.auroc >= 0.75 else "low",
         effects=(Effect("AUROC", one.auroc, one.low, one.high, "AUROC", one.rows, control=0.5),),
         rows=(),
-        ruled_out=f"Against shuffled labels, {compared} columns, corrected by Holm: p = {p:.2g}.",
+        ruled_out=f"Against shuffled labels, corrected for {compared} columns by Holm: p = {p:.2g}."
+        if compared > 1
+        else f"Against shuffled labels: p = {p:.2g}.",
         next_step=f"Ask whether '{one.column}' can be seen in the pictures (camera, framing): then the "
         "model may read that. See the accuracy within its values (subgroups), "
         "and collect or weigh the data so that each value comes with all labels.",
-        details={"cramers_v": one.cramers_v, "bits": one.information, "p": one.p, "corrected": p},
+        details={"Cramér's V": one.cramers_v, "bits told": one.information, "p": one.p, "p, corrected": p},
     )

@@ -93,7 +93,8 @@ class Described:
             drop = detectable_drop(rate, size, labelled - size, alpha=level / len(self.gaps))
             return "no drop at all" if drop is None else f"one of {in_points(drop)}"
 
+        smallest = "" if least == middle else f", and {found(least)} in the smallest, of {least}"
         return (
             f"Of drops in accuracy, {found(middle)} would have been found in 8 of 10 cases in a group of "
-            f"{middle} rows, and {found(least)} in the smallest, of {least}."
+            f"{middle} rows{smallest}."
         )

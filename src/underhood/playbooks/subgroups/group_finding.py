@@ -54,7 +54,7 @@ def group_finding(survey: Survey, found: Described, gaps: Sequence[Gap]) -> Find
         f"p = {first.corrected:.2g}.",
         next_step=" ".join(dict.fromkeys(REMEDIES[gap.measure] for gap in gaps if gap.is_worse))
         or "What this group is better at, the others are worse at: look at what sets it apart.",
-        prevalence=group.count / labelled,
+        prevalence=1.0 if group.column == LABEL else group.count / labelled,
         label=group.value if group.column == LABEL else None,
         arrays={"mean_map": found.own[number], "mean_map_of_rest": found.rest[number]},
         details={

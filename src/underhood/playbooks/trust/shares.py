@@ -7,6 +7,7 @@ from typing import Any
 
 from underhood.checks.card import Question
 from underhood.checks.verdict import NEEDED, QUESTIONS, Verdict
+from underhood.methods.explain import as_methods
 from underhood.playbooks.figures import percent
 from underhood.playbooks.statistics import wilson
 
@@ -19,6 +20,11 @@ class Shares:
 
     method: str
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the method, as people call it."""
+        return as_methods(self.method)[0].card.name
 
     @property
     def total(self) -> int:

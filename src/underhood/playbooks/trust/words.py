@@ -15,14 +15,12 @@ ENOUGH = 0.5  # share of corroborated maps, below which the audit's maps need a 
 def believed(own: Shares, better: Shares | None) -> str:
     """How far the audit's maps can be believed, in a sentence or two."""
     others = f"{percent(own.share(1))} are contested and {percent(own.share(2))} are not to be trusted"
-    opening = f"Of {own.total} maps of this audit (by {own.method}), {own.told()} are corroborated, {others}."
+    opening = f"Of {own.total} maps of this audit (by {own.name}), {own.told()} are corroborated, {others}."
     if better is None:
         return f"{opening} No other method that was asked fares better on this model."
     p = own.sign_test(better)
-    how = (
-        f"fares better (p = {p:.2g})" if p <= SURE else f"seems to fare better, maybe by chance (p = {p:.2g})"
-    )
-    return f"{opening} On the same pictures {better.method} {how}: {better.told()} are corroborated."
+    how = f"{'fares better' if p <= SURE else 'does not clearly fare better'} (p = {p:.2g})"
+    return f"{opening} On the same pictures {better.name} {how}: {better.told()} are corroborated."
 
 
 def doubt_finding(own: Shares, better: Shares | None, numbers: Sequence[int]) -> Finding:
@@ -44,7 +42,7 @@ def doubt_finding(own: Shares, better: Shares | None, numbers: Sequence[int]) ->
         "weights and of other classes.",
         next_step="Believe what this audit shows by its maps only where a test without maps confirms it "
         "(removal and transplant, accuracy of parts)"
-        + (f"; look at single pictures by {better.method}." if better and is_better else "."),
+        + (f"; look at single pictures by {better.name}." if better and is_better else "."),
         prevalence=1 - own.share(),
         details={"against": own.doubt},
     )

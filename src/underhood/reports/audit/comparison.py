@@ -74,6 +74,8 @@ def accuracy(comparison: Comparison) -> str:
         return "Not known: no picture has a label."
     low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in (found.low, found.high))
     doubt = " Chance alone may account for that." if found.low <= 0 <= found.high else ""
+    if found.difference == 0:
+        doubt = " No difference was seen."
     return (
         f"{words.percent(found.before)} right before, {words.percent(found.after)} after: "
         f"{100 * found.difference:+.1f} points ({low} to {high}).{doubt}".replace("-", "−")

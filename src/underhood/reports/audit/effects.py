@@ -64,12 +64,16 @@ def _possible(effect: Effect) -> Effect:
 def clear(effect: Effect) -> bool | None:
     """Whether an effect's interval is apart from its control's, a difference's from zero; None where there is
     nothing to compare with."""
-    if effect.control is None and not any(word in effect.name for word in DIFFERENCES):
+    if effect.control is None and not _is_difference(effect):
         return None
     if not _finite(effect.low, effect.high, effect.control or 0.0):
         return None
     low, high = _control_bounds(effect)
     return effect.low > high or effect.high < low
+
+
+def _is_difference(effect: Effect) -> bool:
+    return any(word in effect.name for word in DIFFERENCES)
 
 
 def named(effect: Effect) -> str:
@@ -83,7 +87,8 @@ def told(value: float, effect: Effect) -> str:
     if not math.isfinite(value):
         return "unknown"
     if effect.unit in SHARES:
-        return ("−" if value < 0 else "") + words.percent(abs(value))
+        share = f"{100 * abs(value):.1f} points" if _is_difference(effect) else words.percent(abs(value))
+        return ("−" if value < 0 else "") + share
     size = max(abs(known) for known in (effect.value, effect.low, effect.high, 1e-4) if math.isfinite(known))
     if size >= 1e4:
         return words.number(value)

@@ -1,7 +1,8 @@
 """The page, piece by piece."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from underhood.playbooks.survey import Survey
 from underhood.reports import shell, words
@@ -35,7 +36,7 @@ def pieces(audit: Audited, folder: Path) -> Iterator[str]:
             problems=view.said(problems),
             problems_of=len(problems),
             about=about(survey),
-            provenance=view.facts(audit.provenance),
+            provenance=view.facts(recorded(audit.provenance)),
             short=words.short,
             **shell.assets("audit"),
         )
@@ -46,6 +47,13 @@ def every_problem(audit: Audited) -> list[str]:
     """Of the audit and of each playbook, each once."""
     own = (problem for outcome in audit.outcomes for problem in outcome.problems)
     return list(dict.fromkeys((*audit.problems, *own)))
+
+
+def recorded(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """With a row for each playbook and its parameters."""
+    told = dict(provenance)
+    asked = told.pop("playbooks", None) or ()
+    return {**told, "playbook": {one["key"]: words.describe(one["parameters"]) for one in asked}}
 
 
 def shelf(audit: Audited, folder: Path) -> Shelf:

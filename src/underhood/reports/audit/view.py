@@ -108,7 +108,7 @@ def checks(outcomes: Sequence[Outcome], findings: Sequence[Finding]) -> Iterator
             summary=outcome.summary,
             findings=[n for n in own if n <= FINDINGS],
             kind=KIND[findings[own[0] - 1].severity] if own else "firm",
-            tables=[table(title, rows) for title, rows in outcome.tables.items()],
+            tables=[table(title, rows) for title, rows in outcome.tables.items() if rows],
             details=facts(outcome.details)[:FACTS],
             calls=f"{outcome.calls:,}",
         )
