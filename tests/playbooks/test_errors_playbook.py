@@ -97,7 +97,10 @@ def test_looking_at_the_background_is_told_from_looking_at_the_subject(seen: Sur
     share = (seen.predicted[list(found.rows)] == 0).mean()
     right = share * on_subject(seen, cats).mean() + (1 - share) * on_subject(seen, dogs).mean()
     assert line["where it is right"] == pytest.approx(right, abs=1e-3)
-    assert found.effects[0].value < found.effects[0].control
+    off = 1 - on_subject(seen, found.rows).mean()
+    assert found.effects[0].value == pytest.approx(off, abs=1e-3)
+    assert found.effects[0].value > found.effects[0].control
+    assert found.effects[0].low < off < found.effects[0].high
     assert set(found.rows[: len(CUES)]) == set(CUES)  # those that look least at the subject first
     assert found.masks[0, 0, 0]
     assert not found.masks[0, 12, 12]

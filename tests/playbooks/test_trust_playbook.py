@@ -87,7 +87,7 @@ def test_maps_of_a_model_that_looks_at_nothing_are_a_finding() -> None:
     (finding,) = Trust(count=6, others=())(survey).findings
     assert finding.key == "maps-in-doubt"
     assert finding.severity == "medium"
-    assert finding.effects[0].value == 0
+    assert finding.effects[0].value == 1
     assert_counted(finding.effects[0])
     assert set(finding.rows) == set(range(6))
     assert "0 % [0 %, 39 %] are corroborated" in finding.claim  # Wilson of 0 of 6

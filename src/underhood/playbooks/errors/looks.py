@@ -60,11 +60,14 @@ def finding(mistakes: Mistakes, one: Gaze, playbook: Playbook, shown: int) -> Fi
 
 
 def _effects(one: Gaze) -> tuple[Effect, ...]:
-    """By chance as much is on the subject as it covers; or as where it is right, where it is that it falls
-    short of."""
+    """By chance as much is off the subject as it leaves free; or as where it is right, where it is that which
+    is exceeded. The main effect is the larger, the worse it is."""
     count, apart = len(one.rows), one.apart
     chance = one.area if one.less_than_chance or apart is None else apart.others
-    main = Effect("relevance on the subject", one.relevance, *one.interval, "share", count, chance)
+    off, low, high = 1 - one.relevance, 1 - one.interval.high, 1 - one.interval.low
+    main = Effect(
+        "relevance on the background", off, max(0.0, low), min(1.0, high), "share", count, 1 - chance
+    )
     even = Effect(
         "beyond the subject's share of the picture", one.excess, *one.excess_interval, "share", count
     )

@@ -25,7 +25,8 @@ def believed(own: Shares, better: Shares | None) -> str:
 
 def doubt_finding(own: Shares, better: Shares | None, numbers: Sequence[int]) -> Finding:
     is_better = better is not None and own.sign_test(better) <= SURE
-    low, high = wilson(own.counts[0], own.total)
+    doubted = 1 - own.share()
+    low, high = wilson(own.total - own.counts[0], own.total)
     # At most medium: it is a fault of the maps, and none of the model.
     severity: Severity = "medium" if own.share(2) >= ENOUGH else "low"
     why = " What speaks for the others is too little to rely on."
@@ -36,13 +37,14 @@ def doubt_finding(own: Shares, better: Shares | None, numbers: Sequence[int]) ->
         key="maps-in-doubt",
         claim=believed(own, better) + why,
         severity=severity,
-        effects=(Effect("share of corroborated maps", own.share(), low, high, "share", own.total),),
+        # The more, the worse: so that an audit with fewer is not taken for one that found more.
+        effects=(Effect("maps not corroborated", doubted, low, high, "share", own.total),),
         rows=tuple(numbers[i] for i in own.doubted()),
         ruled_out="Each map is compared with copies of itself that are moved elsewhere, with maps of random "
         "weights and of other classes.",
         next_step="Believe what this audit shows by its maps only where a test without maps confirms it "
         "(removal and transplant, accuracy of parts)"
         + (f"; look at single pictures by {better.name}." if better and is_better else "."),
-        prevalence=1 - own.share(),
+        prevalence=doubted,
         details={"against": own.doubt},
     )
