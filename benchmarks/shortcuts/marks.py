@@ -84,6 +84,33 @@ def watermark(picture: Picture, random: np.random.Generator) -> Planted:
     return painted(picture, (255, 255, 255), 0.45 * shown, gaps=paper.side // 6)
 
 
+def barcode(picture: Picture, random: np.random.Generator) -> Planted:
+    """Upright black bars of changing widths on a white label, along the upper or the lower side."""
+    paper = Paper.of(picture)
+    height, width = paper.shape
+    tall, wide = 0.13 * paper.side, 0.42 * paper.side
+    left, top = random.uniform(0.03, 0.97) * (width - wide), random.uniform(0.01, 0.04) * paper.side
+    if random.uniform() < 0.5:
+        top = height - tall - top
+    x, y = paper.x - left, paper.y - top
+    label = inside(np.minimum.reduce([x, y, wide - x, tall - y]))
+    edges = np.cumsum(random.uniform(0.03, 0.09, 40)) * paper.side
+    bars = np.searchsorted(edges, x) % 2
+    return painted(picture, 240 - 215 * bars[..., None] * np.ones(3), 0.95 * label)
+
+
+def arrow(picture: Picture, random: np.random.Generator) -> Planted:
+    """A white arrow from the outside towards the middle."""
+    paper = Paper.of(picture)
+    height, width = paper.shape
+    along, across = paper.turned((width / 2, height / 2), random.uniform(0, 2 * np.pi))
+    across, tip = np.abs(across), (0.2 + random.uniform(0, 0.05)) * paper.side
+    thick = max(1.2, 0.03 * paper.side)
+    shaft = np.minimum.reduce([along - tip, tip + 0.27 * paper.side - along, thick - across])
+    head = np.minimum.reduce([along - tip, tip + 0.12 * paper.side - along, (along - tip) * 0.7 - across])
+    return painted(picture, (245, 245, 245), 0.9 * inside(np.maximum(shaft, head)))
+
+
 def tint(picture: Picture, random: np.random.Generator) -> Planted:
     """A warm cast over the whole picture."""
     return everywhere(picture + random.uniform(0.8, 1.2) * np.array((18, 4, -22)))
@@ -125,5 +152,7 @@ IN_PLACES: dict[str, Draw] = {
     "text": text,
     "border": border,
     "watermark": watermark,
+    "barcode": barcode,
+    "arrow": arrow,
 }
 OVER_ALL: dict[str, Draw] = {"tint": tint, "texture": texture}

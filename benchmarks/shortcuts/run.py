@@ -34,6 +34,7 @@ DRAWN = 3  # examples kept of each model, for the plots
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--only", default="", help="audit the models whose name has this in it")
+    parser.add_argument("--no-peer", action="store_true", help="leave SpRAy out")
     parser.add_argument(
         "--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="every Nth, from K"
     )
@@ -48,7 +49,7 @@ def main() -> None:
         if time.perf_counter() > until:
             print(f"{len(left) - done} models are left; call again.")
             return
-        row = audited(case, asked.folder)
+        row = audited(case, asked.folder, peers=not asked.no_peer)
         append(path, row)
         print(brief(row), flush=True)
     print(f"All in {path}; now: python -m benchmarks.shortcuts.told {path}")
@@ -64,7 +65,7 @@ def append(path: Path, row: Row) -> None:
         file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
-def audited(case: Case, folder: Path) -> Row:
+def audited(case: Case, folder: Path, *, peers: bool = True) -> Row:
     """Everything that is told of one model; its example regions are kept beside."""
     from underhood.playbooks.shortcuts import Shortcuts
 
@@ -88,7 +89,9 @@ def audited(case: Case, folder: Path) -> Row:
         "first_right": first_right(case.mark, outcome.findings, data.masks),
         "seconds": round(seconds, 2),
         "calls": outcome.calls,
-        "spray": {name: peer(maps, survey, data) for name, maps in peers_maps(survey).items()},
+        "spray": {name: peer(maps, survey, data) for name, maps in peers_maps(survey).items()}
+        if peers
+        else {},
     }
 
 

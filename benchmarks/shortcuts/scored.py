@@ -15,6 +15,8 @@ RIGHT = 0.3  # mean overlap with the mark from which on it is the right region
 NAMES = {  # what a change of the whole picture may be called
     "tint": ("colour",),
     "texture": ("texture",),
+    "cast": ("colour",),
+    "weave": ("texture",),
     "grain": ("texture",),
     "contrast": ("contrast",),
 }

@@ -10,7 +10,6 @@ from underhood.engine import Engine, Settings
 from underhood.playbooks.shortcuts.asked import Asked
 from underhood.playbooks.shortcuts.evidence import detectable_share, detectable_shift, net, p_value
 from underhood.playbooks.shortcuts.exchanges import (
-    Around,
     Colour,
     Contrast,
     Pictures,
@@ -31,7 +30,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def of(inputs: Tensor) -> Pictures:
-    return Pictures(inputs, middle(*inputs.shape[2:]).expand(len(inputs), -1, -1))
+    return Pictures.plain(inputs, middle(*inputs.shape[2:]).expand(len(inputs), -1, -1))
 
 
 class Additive(nn.Module):
@@ -69,7 +68,7 @@ def test_places_leave_the_subject_alone_and_reach_every_side() -> None:
 
 def test_colour_gives_the_surroundings_of_the_other_picture() -> None:
     onto, other = of(drawn(3, 3, 40, 40)), of(drawn(3, 3, 40, 40, seed=1) + 2)
-    changed = Pictures(Colour()(onto, other), onto.subject)
+    changed = Pictures.plain(Colour()(onto, other), onto.subject)
     torch.testing.assert_close(Colour().measure(changed), Colour().measure(other))
     shift = changed.inputs - onto.inputs
     torch.testing.assert_close(shift, shift[..., :1, :1].expand_as(shift))
@@ -77,7 +76,7 @@ def test_colour_gives_the_surroundings_of_the_other_picture() -> None:
 
 def test_contrast_gives_the_spread_and_keeps_the_mean() -> None:
     onto, other = of(drawn(3, 3, 40, 40) + 1), of(1.7 * drawn(3, 3, 40, 40, seed=1))
-    changed = Pictures(Contrast()(onto, other), onto.subject)
+    changed = Pictures.plain(Contrast()(onto, other), onto.subject)
     torch.testing.assert_close(Contrast().measure(changed), Contrast().measure(other))
     torch.testing.assert_close(Colour().measure(changed), Colour().measure(onto))
 
@@ -90,10 +89,20 @@ def test_texture_gives_fine_noise_all_over_and_keeps_what_is_coarse() -> None:
     assert (quarters > 0.5).all()
 
 
-def test_within_keeps_to_the_subject_and_around_spares_it() -> None:
+def test_texture_keeps_the_frequency_of_stripes() -> None:
+    x = torch.arange(60).float()
+    stripes = torch.sin(2 * np.pi * x / 6).expand(1, 3, 60, 60)
+    changed = Texture(3)(of(torch.zeros(1, 3, 60, 60)), of(stripes.contiguous()))
+    spectrum = torch.fft.rfft2(changed[0, 0]).abs()
+    spectrum[0, 0] = 0
+    row, column = divmod(int(spectrum.argmax()), spectrum.shape[1])
+    assert abs(column - 60 / 6) <= 2
+    assert min(row, 60 - row) <= 2
+
+
+def test_within_keeps_to_the_subject() -> None:
     onto, other = of(torch.zeros(1, 3, 40, 40)), of(torch.ones(1, 3, 40, 40))
     assert (Within(Colour())(onto, other)[0, 0].bool() == onto.subject[0]).all()
-    assert (Around(Colour())(onto, other)[0, 0].bool() == ~onto.subject[0]).all()
 
 
 # -- scan ---------------------------------------------------------------------------------------------

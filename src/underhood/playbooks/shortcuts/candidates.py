@@ -8,12 +8,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from underhood.playbooks.shortcuts.exchanges import Background, Colour, Contrast, Place, Property, Texture
+from underhood.playbooks.shortcuts.exchanges import (
+    Background,
+    Colour,
+    Contrast,
+    Place,
+    Property,
+    Texture,
+)
 from underhood.playbooks.shortcuts.sampling import Chosen
 
 Kind = Literal["place", "background", "colour", "contrast", "texture"]
 CARRIES = 0.08  # of the difference between two pictures, that goes with one thing: less is too little
 ALONE = 0.6  # of the largest share: the smallest place with as much is the place
+NOVEL = 0.12  # of that difference, from which on a picture relies on what is novel in it
 FEW = 4
 
 
@@ -32,6 +40,7 @@ class Candidate:
     places: Tensor | None = None
     exchange: Property | None = None
     guess: bool = False  # too few pictures rely on it: tested to tell what would have been found
+    novel: bool = False  # no picture of another class has its like, so that it may lie on the subject, too
 
     @property
     def relying(self) -> NDArray[np.bool_]:
@@ -40,9 +49,10 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the chosen rows of a class rely on, by share: (k, places) and (k, properties)."""
+    """What the chosen rows of a class rely on, by share: (k, places), (k,) what is novel, (k, properties)."""
 
     places: NDArray[np.float32]
+    novel: NDArray[np.float32]
     properties: NDArray[np.float32]
 
 
@@ -50,6 +60,8 @@ def candidates(
     chosen: Chosen, seen: Seen, places: list[Place], properties: list[Property], most: int
 ) -> list[Candidate]:
     found = [_at_places(chosen, seen.places, places, most)]
+    if chosen.novel.any():
+        found.append(_novel(chosen, seen.novel, most))
     for kind, exchange, values in _by_kind(properties, seen.properties):
         candidate = _of_property(chosen, kind, exchange, values, most)
         if candidate is not None:
@@ -62,6 +74,14 @@ def _at_places(chosen: Chosen, share: NDArray[np.float32], places: list[Place], 
     carriers, least, guess = _carriers(chosen, best, most)
     masks = torch.stack([_place(share[row], places) for row in carriers.tolist()])
     return Candidate("place", chosen.target, carriers, best, least, masks, guess=guess)
+
+
+def _novel(chosen: Chosen, share: NDArray[np.float32], most: int) -> Candidate:
+    """What has no like in the pictures of other classes, wherever it is."""
+    there = np.where(chosen.novel.flatten(1).any(1).numpy(), share, 0)
+    carriers, least, guess = _carriers(chosen, there, most, NOVEL)
+    masks = chosen.novel[torch.from_numpy(carriers)]
+    return Candidate("place", chosen.target, carriers, there, least, masks, guess=guess, novel=True)
 
 
 def _place(share: NDArray[np.float32], places: list[Place]) -> Tensor:
@@ -101,10 +121,13 @@ def _of_property(
     return None if guess else Candidate(kind, chosen.target, carriers, share, least, exchange=exchange)
 
 
-def _carriers(chosen: Chosen, share: NDArray[np.float32], most: int) -> tuple[NDArray[np.int64], float, bool]:
+def _carriers(
+    chosen: Chosen, share: NDArray[np.float32], most: int, least: float | None = None
+) -> tuple[NDArray[np.int64], float, bool]:
     """Positions, kept for the tests, that rely on it; the share from which on; whether that is a guess."""
-    first = np.sort(share[~chosen.testing])[::-1]
-    least = max(CARRIES, float(np.median(first[: max(FEW, len(first) // 10)])) / 2)
+    if least is None:
+        first = np.sort(share[~chosen.testing])[::-1]
+        least = max(CARRIES, float(np.median(first[: max(FEW, len(first) // 10)])) / 2)
     relying = share >= least
     kept = np.flatnonzero(chosen.testing)
     kept = kept[np.argsort(-share[kept], kind="stable")]

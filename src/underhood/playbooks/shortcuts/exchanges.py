@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from underhood.inputs.baseline import gaussian_blur
+from underhood.inputs.random import CLUSTERS, generator
 
 PARTS = 6  # of a side; windows are two parts wide, strips one
 SAMPLED = 48  # pixels along a side, that quartiles are taken of
@@ -17,16 +18,23 @@ BLOCK = 0.2  # of a side: a block in a corner, clear of the middle
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Network inputs (B, C, H, W), and their subjects (B, H, W)."""
+    """Network inputs (B, C, H, W), their subjects (B, H, W), and what in them is novel (B, H, W), where that was
+    looked for."""
 
     inputs: Tensor
     subject: Tensor
+    novel: Tensor
+
+    @classmethod
+    def plain(cls, inputs: Tensor, subject: Tensor) -> "Pictures":
+        """With nothing novel."""
+        return cls(inputs, subject, torch.zeros_like(subject))
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def __getitem__(self, rows: Tensor | slice) -> "Pictures":
-        return Pictures(self.inputs[rows], self.subject[rows])
+        return Pictures(self.inputs[rows], self.subject[rows], self.novel[rows])
 
 
 class Exchange(Protocol):
@@ -62,6 +70,18 @@ class Place:
 
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
         taken = self.mask & ~onto.subject & ~of.subject
+        return torch.where(taken[:, None], of.inputs, onto.inputs)
+
+
+@dataclass(frozen=True)
+class Novel:
+    """What has no like in pictures of other classes, in either picture."""
+
+    name: str = "novel"
+    replaces: bool = True
+
+    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
+        taken = onto.novel | of.novel
         return torch.where(taken[:, None], of.inputs, onto.inputs)
 
 
@@ -134,14 +154,14 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Texture:
-    """What is finer than about 3 % of the side, added all over the picture from a corner's block.
+    """What is finer than about a tenth of the side, added all over the picture from a corner's block.
 
     corner: 0 to 3, from the upper left by rows. It is added to the picture's own, so that only a texture
             that is there can do something, and not the want of one.
     """
 
     corner: int = 0
-    sigma: float = 0.012
+    sigma: float = 0.022
     replaces: bool = False
 
     @property
@@ -161,32 +181,34 @@ class Texture:
         return inputs - gaussian_blur(inputs, max(0.8, self.sigma * min(inputs.shape[2:])))
 
     def _repeated(self, fine: Tensor) -> Tensor:
+        """As large as the picture: noise with the block's spectrum (Galerne et al. 2011), without seams."""
         height, width = fine.shape[2:]
         tall, wide = max(2, round(BLOCK * height)), max(2, round(BLOCK * width))
         top, left = (self.corner // 2) * (height - tall), (self.corner % 2) * (width - wide)
         block = fine[..., top : top + tall, left : left + wide]
-        pair = torch.cat([block, block.flip(3)], 3)
-        four = torch.cat([pair, pair.flip(2)], 2)
-        times = (1, 1, -(-height // (2 * tall)), -(-width // (2 * wide)))
-        return four.repeat(times)[..., :height, :width]
+        block = block - block.mean((2, 3), keepdim=True)
+        noise = torch.from_numpy(generator(self.corner, CLUSTERS, 5).standard_normal((height, width))).float()
+        phases = torch.fft.rfft2(noise)
+        spectrum = torch.fft.rfft2(block, s=(height, width)) * (phases / phases.abs().clamp(min=1e-12))
+        return torch.fft.irfft2(spectrum, s=(height, width)) * (height * width / (tall * wide)) ** 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Around:
-    """An exchange that spares the subject of the picture that takes."""
+class Within:
+    """An exchange that is kept to where the picture that takes has its subject."""
 
     exchange: Exchange
 
     @property
     def name(self) -> str:
-        return f"{self.exchange.name} around the middle"
+        return f"{self.exchange.name} in the middle"
 
     @property
     def replaces(self) -> bool:
         return self.exchange.replaces
 
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
-        return torch.where(onto.subject[:, None], onto.inputs, self.exchange(onto, of))
+        return torch.where(onto.subject[:, None], self.exchange(onto, of), onto.inputs)
 
 
 def _outside(pictures: Pictures) -> Tensor:
@@ -253,22 +275,8 @@ def widened(masks: Tensor, pixels: int) -> Tensor:
 
 
 def stacked(parts: Sequence[Pictures]) -> Pictures:
-    return Pictures(torch.cat([p.inputs for p in parts]), torch.cat([p.subject for p in parts]))
-
-
-@dataclass(frozen=True, eq=False)
-class Within:
-    """An exchange that is kept to where the picture that takes has its subject."""
-
-    exchange: Exchange
-
-    @property
-    def name(self) -> str:
-        return f"{self.exchange.name} in the middle"
-
-    @property
-    def replaces(self) -> bool:
-        return self.exchange.replaces
-
-    def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
-        return torch.where(onto.subject[:, None], self.exchange(onto, of), onto.inputs)
+    return Pictures(
+        torch.cat([part.inputs for part in parts]),
+        torch.cat([part.subject for part in parts]),
+        torch.cat([part.novel for part in parts]),
+    )

@@ -18,9 +18,9 @@ SHOWN = 24  # rows with a mask
 WHY = {
     "place": "It lies outside the middle of the picture, where the subject is taken to be",
     "background": "What is around the subject is no part of it, and decides more than the subject does",
-    "colour": "A colour of the whole picture is no property of its subject",
-    "contrast": "The contrast of the whole picture is no property of its subject",
-    "texture": "A texture over the whole picture is no property of its subject",
+    "colour": "It is over the whole picture, and pictures of other classes hardly have it",
+    "contrast": "It is over the whole picture, and pictures of other classes hardly have it",
+    "texture": "It is over the whole picture, and pictures of other classes hardly have it",
 }
 
 
@@ -118,6 +118,8 @@ def _claim(one: Tested, label: str, thing: str, effects: Sequence[Effect]) -> st
 
 
 def _why(one: Tested) -> str:
+    if one.candidate.novel:
+        return "Nothing in the pictures of other classes looks like it, though several of its own have it"
     if one.candidate.kind == "place" and one.outside < MOSTLY:
         return WHY["place"].replace("lies outside", "reaches outside")
     return WHY[one.candidate.kind]

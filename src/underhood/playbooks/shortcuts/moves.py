@@ -19,10 +19,16 @@ def elsewhere(masks: Tensor) -> tuple[Tensor, Tensor]:
     lost = 1 - copies.sum((2, 3)) / size  # outside the picture
     away = _away(masks.shape[1:])
     farther = ((copies * away).sum((2, 3)) - (masks * away).sum((1, 2))).abs() / size
-    usable = (overlap <= OVERLAP) & (lost <= 0.1)
+    usable = (overlap <= OVERLAP) & (lost <= 0.1) & ~_all_along(masks)
     which = torch.where(usable, farther + overlap, torch.inf).argmin(0)
     each = torch.arange(len(masks))
     return copies[which, each], usable[which, each]
+
+
+def _all_along(masks: Tensor) -> Tensor:
+    """(B,): whether a mask is at all sides of the picture: what is beside it is more of the thing."""
+    sides = [masks[:, 0].any(1), masks[:, -1].any(1), masks[:, :, 0].any(1), masks[:, :, -1].any(1)]
+    return torch.stack(sides).all(0)
 
 
 def box(mask: Tensor) -> tuple[int, int, int, int]:

@@ -1,6 +1,6 @@
 """`Shortcuts`: does the model use what it should not? Candidates are found, then tested causally."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -10,8 +10,9 @@ from underhood.errors import InvalidArgument
 from underhood.playbooks.finding import Outcome
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.shortcuts.candidates import Seen, candidates
-from underhood.playbooks.shortcuts.exchanges import places, properties, stacked
+from underhood.playbooks.shortcuts.exchanges import Novel, places, properties, stacked
 from underhood.playbooks.shortcuts.findings import as_finding
+from underhood.playbooks.shortcuts.judged import corrected, findings
 from underhood.playbooks.shortcuts.report import summary, tables
 from underhood.playbooks.shortcuts.sampling import (
     Chosen,
@@ -23,7 +24,8 @@ from underhood.playbooks.shortcuts.sampling import (
     pictures,
 )
 from underhood.playbooks.shortcuts.scan import matched, scan
-from underhood.playbooks.shortcuts.tested import Tested, corrected, tested, without_doubles
+from underhood.playbooks.shortcuts.tested import Tested
+from underhood.playbooks.shortcuts.trying import tested
 from underhood.playbooks.survey import Survey
 
 
@@ -66,7 +68,7 @@ class Shortcuts(Playbook):
         seed = survey.settings.seed
         looked = [chosen(survey, target, self.scanned, seed) for target in classes]
         found = self._tested(survey, looked)
-        kept = [as_finding(survey, one) for one in self._findings(found)]
+        kept = [as_finding(survey, one) for one in findings(found, self.worth)]
         return Outcome(
             self.key,
             summary(kept, found, self.worth),
@@ -77,7 +79,7 @@ class Shortcuts(Playbook):
         )
 
     def _tested(self, survey: Survey, looked: list[Chosen]) -> list[Tested]:
-        parts = [pictures(survey, one.rows) for one in looked]
+        parts = [replace(pictures(survey, one.rows), novel=one.novel) for one in looked]
         rows = [one.rows for one in looked]
         if len(looked) == 1:  # all others are of classes too rare to be looked at themselves
             only = looked[0]
@@ -86,18 +88,17 @@ class Shortcuts(Playbook):
         everyone = stacked(parts)
         classes = survey.predicted[np.concatenate(rows)]
         spots, whole = places(*everyone.inputs.shape[2:]), properties(everyone.inputs.shape[1])
-        shares = scan(survey.engine, everyone, classes, matched(classes), [*spots, *whole]).share
+        shares = scan(survey.engine, everyone, classes, matched(classes), [*spots, Novel(), *whole]).share
         found, start = [], 0
         for one, part in zip(looked, parts, strict=False):
-            of_places, of_properties = np.split(shares[start : start + len(part)], [len(spots)], 1)
+            mine = shares[start : start + len(part)]
             start += len(part)
-            pair = Looked(one, part, everyone[torch.from_numpy(classes != one.target)])
-            for candidate in candidates(one, Seen(of_places, of_properties), spots, whole, self.pairs):
+            apart = (classes != one.target) & (survey.label[np.concatenate(rows)] != one.target)
+            pair = Looked(one, part, everyone[torch.from_numpy(apart)])
+            seen = Seen(mine[:, : len(spots)], mine[:, len(spots)], mine[:, len(spots) + 1 :])
+            for candidate in candidates(one, seen, spots, whole, self.pairs):
                 found.append(tested(survey, pair, candidate, self.pairs))
         return corrected(found)
-
-    def _findings(self, found: list[Tested]) -> list[Tested]:
-        return without_doubles([one for one in found if one.is_finding(self.worth)])
 
     def _nothing(self, why: str) -> Outcome:
         return Outcome(self.key, why, problems=(why,))

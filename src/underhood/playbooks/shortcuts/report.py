@@ -18,7 +18,7 @@ Table = Sequence[Mapping[str, Any]]
 
 
 def power(found: Sequence[Tested], worth: float) -> tuple[float, float] | None:
-    """(share, log-odds) that would have been found with a probability of 80 % in every class tested: the
+    """(share, log-odds) that would have been told from chance with a probability of 80 % in every class: the
     worst of the transplants of things at places, by their controls' spread."""
     shares, shifts = [], []
     for one in found:
@@ -46,9 +46,10 @@ def summary(kept: Sequence[Finding], found: Sequence[Tested], worth: float) -> s
     if reach is None:
         return "No shortcut found, but there were too few pictures to say what would have been found."
     return (
-        f"No shortcut found. A thing outside the middle, of up to a tenth of the picture, that turns "
-        f"{percent(reach[0])} of the pictures it is put on would have been found with a probability of 80 %, "
-        f"and a shift of {reach[1]:.1f} in log-odds told from none ({tried} pictures changed)."
+        f"No shortcut found. Of the things tested, one that turns {percent(reach[0])} of the pictures it is "
+        f"put on would have been told from chance with a probability of 80 %, and a shift of {reach[1]:.1f} "
+        f"in log-odds from none ({tried} pictures changed). What is in very few pictures, or looks like what "
+        f"pictures of other classes show, too, can be missed before it is tested."
     )
 
 

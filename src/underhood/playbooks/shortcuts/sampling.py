@@ -11,12 +11,14 @@ from torch import Tensor
 from underhood.inputs.random import CLUSTERS, generator
 from underhood.playbooks.shortcuts.clusters import Groups, map_groups
 from underhood.playbooks.shortcuts.exchanges import Pictures, surroundings
+from underhood.playbooks.shortcuts.novelty import Novelty, enlarged
 from underhood.playbooks.shortcuts.position import shares, zones
 from underhood.playbooks.shortcuts.subject import subjects
 from underhood.playbooks.survey import AT_ONCE, Floats, Indices, Survey, log_odds
 
 SMALLEST = 12  # pixels along a side
-BY_CHANCE, BY_LOSS = 0.4, 0.4  # of the pictures looked at; the rest by their maps
+BY_CHANCE, BY_LOSS, BY_NOVELTY = 0.4, 0.25, 0.25  # of the pictures looked at; the rest by their maps
+FAMILIAR = 192  # pictures of other classes, that novelty is told against
 SCREENED = 256  # pictures of a class
 
 
@@ -26,6 +28,7 @@ class Chosen:
 
     by_chance: (k,) whether a row was drawn by chance alone; testing: (k,) whether it is kept for the tests.
     groups:    of the maps of all rows of the class.
+    novel:     (k, H, W), what in them has no like in pictures of other classes.
     """
 
     target: int
@@ -33,6 +36,7 @@ class Chosen:
     by_chance: NDArray[np.bool_]
     testing: NDArray[np.bool_]
     groups: Groups
+    novel: Tensor
     of: int
 
 
@@ -53,13 +57,15 @@ def often_predicted(survey: Survey, least: int, most: int) -> list[int]:
 
 
 def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
-    """Some by chance, those that lose most when all around the middle is another's, and those that look most
-    outside it, every group of maps its turn."""
+    """Some by chance, those that lose most when all around the middle is another's, those with most that is
+    novel, and those that look most outside the middle, every group of maps its turn."""
     rows = np.flatnonzero(survey.predicted == target)
     random = generator(seed, CLUSTERS, 2, target)
     maps = np.asarray(survey.maps[rows], dtype=np.float32)
     groups = map_groups(maps, seed)
     shuffled = random.permutation(len(rows))
+    others = drawn_from_others(survey, target, rows[:0], FAMILIAR, seed)
+    novelty = Novelty.of(survey.inputs, rows[shuffled[:SCREENED]], others, seed)
     if len(rows) <= count:
         taken, by_chance = shuffled, np.ones(len(rows), bool)
     else:
@@ -67,12 +73,24 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
         screened = rest[:SCREENED]
         lost = around_lost(survey, target, rows[screened], seed)
         by_loss = screened[np.argsort(-lost, kind="stable")[: round(BY_LOSS * count)]]
-        rest = rest[~np.isin(rest, by_loss)]
+        screened = screened[~np.isin(screened, by_loss)]
+        unlike = novelty.masks(rows[screened]).mean((1, 2))
+        by_novelty = screened[np.argsort(-unlike, kind="stable")[: round(BY_NOVELTY * count)]]
+        rest = rest[~np.isin(rest, [*by_loss, *by_novelty])]
         by_map = rest[in_turn(groups.labels[rest], -outside(maps[rest]))]
-        taken = np.concatenate([chance, by_loss, by_map])[:count]
+        taken = np.concatenate([chance, by_loss, by_novelty, by_map])[:count]
         by_chance = np.arange(len(taken)) < len(chance)
     testing = random.permutation(len(taken)) % 2 == 1
-    return Chosen(target, rows[taken], by_chance, testing, groups, len(rows))
+    height, width = survey.inputs([0]).shape[2:]
+    novel = enlarged(novelty.masks(rows[taken]), (height, width))
+    return Chosen(target, rows[taken], by_chance, testing, groups, novel, len(rows))
+
+
+def of_others(survey: Survey, target: int) -> Indices:
+    """Rows neither predicted nor labelled as a class: one of it that was missed may have the thing, too."""
+    others = np.flatnonzero(survey.predicted != target)
+    apart = others[survey.label[others] != target]
+    return apart if len(apart) else others
 
 
 def around_lost(survey: Survey, target: int, rows: Indices, seed: int) -> Floats:
@@ -106,13 +124,13 @@ def in_turn(groups: Indices, order: Floats) -> Indices:
 def pictures(survey: Survey, rows: Indices) -> Pictures:
     inputs = survey.inputs(rows)
     height, width = inputs.shape[2:]
-    return Pictures(inputs, subjects(survey, rows, (height, width)))
+    return Pictures.plain(inputs, subjects(survey, rows, (height, width)))
 
 
 def drawn_from_others(survey: Survey, target: int, besides: Indices, count: int, seed: int) -> Indices:
-    """Rows predicted as another class, by chance; those `besides` only where there are too few others."""
+    """Rows of other classes, by chance; those `besides` only where there are too few others."""
     random = generator(seed, CLUSTERS, 3, target)
-    rows = random.permutation(np.flatnonzero(survey.predicted != target))
+    rows = random.permutation(of_others(survey, target))
     used = np.isin(rows, besides)
     return np.concatenate([rows[~used], rows[used]])[:count]
 

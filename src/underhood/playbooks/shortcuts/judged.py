@@ -1,0 +1,115 @@
+"""Which of the tested candidates are findings."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from underhood.playbooks.shortcuts.evidence import net
+from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
+from underhood.playbooks.statistics import holm
+
+ALPHA = 0.05
+LARGEST = 0.4  # of the picture: what is larger is no thing in it
+ROOM = 0.1  # of the picture: larger things must turn as many more pictures, as more in them is natural
+FAMILIAR = 0.25  # of pictures, that a thing must turn whose like is in pictures of other classes, too
+# Of a thing, outside the subject, where it turns so many pictures: no part of a subject does.
+PARTLY, STRONGLY = 0.25, 0.22
+NOT_ALL = 0.95  # of a class's pictures have a novel thing: what all have on their subject is the class
+# Of pictures, that a property must turn, as honest models know light and dark skin apart, too.
+OVER_ALL = {"background": 0.6, "colour": 0.75, "contrast": 0.75, "texture": 0.25}
+MOSTLY_UNLIKE = 0.65  # of its carriers, that differ from pictures of other classes: then any effect counts
+WITHIN = 0.4  # of its shift around the subject, that it must have on it: else it is not all over the picture
+EVERYWHERE = 0.15  # of a property's effect: as much it must have where it is put on the subject alone
+USUALLY = 0.25  # of a class's pictures, that must rely on their background
+
+
+def findings(tested: Sequence[Tested], worth: float) -> list[Tested]:
+    """One for each cause, the weightiest first."""
+    return without_doubles([one for one in tested if is_finding(one, worth)])
+
+
+def corrected(found: Sequence[Tested]) -> list[Tested]:
+    values = holm([one.raw_p for one in found])
+    return [replace(one, p=float(p)) for one, p in zip(found, values, strict=True)]
+
+
+def is_finding(one: Tested, worth: float) -> bool:
+    return not one.candidate.guess and one.p < ALPHA and works(one, worth) and is_suspicious(one)
+
+
+def works(one: Tested, worth: float) -> bool:
+    """It turns the pictures that it is given to, and its own lose by its removal."""
+    gone = net(one.removal, "moved", one.seed)
+    lost = gone.value if one.candidate.novel else gone.low
+    return one.put.low >= max(worth, _least(one)) and lost > 0
+
+
+def _least(one: Tested) -> float:
+    if one.candidate.novel or is_unlike(one):
+        return 0.0
+    if one.candidate.kind == "place":
+        return FAMILIAR * max(1, one.area / ROOM)
+    return OVER_ALL[one.candidate.kind]
+
+
+def is_unlike(one: Tested) -> bool:
+    """Pictures of other classes hardly have that property."""
+    return one.odd is not None and one.odd.unlike >= MOSTLY_UNLIKE
+
+
+def is_suspicious(one: Tested) -> bool:
+    """Novel, or mostly outside the subject, or all over the picture; or a background that decides more."""
+    if one.candidate.novel:
+        there = one.chosen.novel.flatten(1).any(1).numpy()[one.chosen.by_chance].mean()
+        return one.area <= LARGEST and not (one.is_novel_subject and there > NOT_ALL)
+    if one.candidate.kind == "place":
+        strong = one.outside >= PARTLY and one.put.low >= STRONGLY
+        return (one.outside >= MOSTLY or strong) and one.area <= LARGEST
+    if one.candidate.kind == "background":
+        return _decides_more(one) and one.prevalence >= USUALLY
+    return _is_all_over(one)
+
+
+def _decides_more(background: Tested) -> bool:
+    """Than the subject does."""
+    assert background.middle is not None
+    return background.put.low > net(background.middle, "turned", background.seed).value
+
+
+def _is_all_over(one: Tested) -> bool:
+    """It is on the subject as around it, and does something there."""
+    assert one.odd is not None
+    assert one.middle is not None
+    whole, part = (net(trial, "moved", one.seed) for trial in (one.transplant, one.middle))
+    return one.odd.within >= WITHIN and part.low > 0 and part.value >= EVERYWHERE * whole.value
+
+
+def without_doubles(found: Sequence[Tested]) -> list[Tested]:
+    """One for each cause, the weightiest first: what the same pictures rely on is one thing.
+
+    A property of the whole picture takes the place of a thing that does little more, and of all that is novel on
+    the subject: the thing has the property too. Of a property that speaks for one class, its absence speaks for
+    another: the odder is meant.
+    A background is meant only where nothing else is found, as it holds all else.
+    """
+    kept: list[Tested] = []
+    smaller = [one for one in found if one.candidate.kind != "background"]
+    for one in sorted(smaller or found, key=lambda t: -t.weight):
+        rival = next((k for k in kept if _same(k, one)), None)
+        if rival is None:
+            kept.append(one)
+        elif rival.masks is not None and one.masks is None and one.share_turned >= 0.8 * rival.share_turned:
+            kept[kept.index(rival)] = one
+    whole = {one.candidate.target for one in kept if one.masks is None}
+    kept = [one for one in kept if not (one.is_novel_subject and one.candidate.target in whole)]
+    oddest: dict[str, Tested] = {}
+    for one in sorted(kept, key=lambda t: 0 if t.odd is None else t.odd.shift):
+        oddest[one.candidate.kind] = one
+    return [one for one in kept if one.masks is not None or oddest[one.candidate.kind] is one]
+
+
+def _same(first: Tested, second: Tested) -> bool:
+    if first.candidate.target != second.candidate.target:
+        return False
+    mine, other = first.candidate.relying, second.candidate.relying
+    either = (mine | other).sum()
+    return bool(either) and bool((mine & other).sum() >= 0.5 * min(mine.sum(), other.sum()))
