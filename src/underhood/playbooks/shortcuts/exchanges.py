@@ -18,8 +18,8 @@ BLOCK = 0.2  # of a side: a block in a corner, clear of the middle
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Network inputs (B, C, H, W), their subjects (B, H, W), and what in them is novel (B, H, W), where that was
-    looked for."""
+    """Network inputs (B, C, H, W), their subjects (B, H, W), and what in them is novel (B, H, W), where that
+    was looked for."""
 
     inputs: Tensor
     subject: Tensor

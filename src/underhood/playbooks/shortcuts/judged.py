@@ -86,10 +86,9 @@ def _is_all_over(one: Tested) -> bool:
 def without_doubles(found: Sequence[Tested]) -> list[Tested]:
     """One for each cause, the weightiest first: what the same pictures rely on is one thing.
 
-    A property of the whole picture takes the place of a thing that does little more, and of all that is novel on
-    the subject: the thing has the property too. Of a property that speaks for one class, its absence speaks for
-    another: the odder is meant.
-    A background is meant only where nothing else is found, as it holds all else.
+    A property of the whole picture takes the place of a thing that does little more, and of all that is novel
+    on the subject: the thing has the property too. Of a property that speaks for one class, its absence
+    speaks for another: the odder is meant. A background is meant only where nothing else is found.
     """
     kept: list[Tested] = []
     smaller = [one for one in found if one.candidate.kind != "background"]
