@@ -20,7 +20,12 @@ Row = dict[str, Any]
 Told = Callable[[Row], bool]
 DOCS = Path(__file__).parents[2] / "docs"
 MARK = "<!-- what follows is written by benchmarks/shortcuts/told.py -->"
-SEEN = ("ruler",)  # of the reported marks: the demo has one as well, and the playbook was tried on it
+# Of the reported marks: the demo has a ruler, too, and the playbook was tried on it; bar codes and arrows came after
+# it was settled.
+PARTS = {
+    "the same without rulers": lambda mark: mark != "ruler",
+    "bar codes and arrows alone": lambda mark: mark in ("barcode", "arrow"),
+}
 PEERS = {"lrp": "SpRAy on LRP", "gradcam": "SpRAy on Grad-CAM"}
 
 
@@ -120,21 +125,16 @@ def headline(mine: Sequence[Row], rows: Sequence[Row]) -> str:
     groups = cheating(mine), clean(mine), harmless(mine)
     in_places = [row for row in groups[0] if not over_all(row["mark"])]
     seconds = np.median([row["seconds"] for row in mine])
-    other = [row for row in mine if row["mark"] not in SEEN]
     lines = [
         "| | cheating models: the mark found | those with a region | clean models: false alarms | does not "
         "cheat: something found |",
         "|---|---|---|---|---|",
-        f"| **shortcuts playbook** | {share(detected, groups[0])} | {share(detected, in_places)} | "
-        f"{share(alarmed, groups[1])} | {share(alarmed, groups[2])} |",
+        playbooks("**shortcuts playbook**", mine),
     ]
-    if len(other) < len(mine):
-        elsewhere = [row for row in in_places if row["mark"] not in SEEN]
-        lines.append(
-            f"| the same without rulers | {share(detected, cheating(other))} | "
-            f"{share(detected, elsewhere)} | "
-            f"{share(alarmed, clean(other))} | {share(alarmed, harmless(other))} |"
-        )
+    for name, counts in PARTS.items():
+        part = [row for row in mine if counts(row["mark"])]
+        if part and len(part) < len(mine):
+            lines.append(playbooks(name, part))
     for peer, name in PEERS.items():
         right, suspicious = spotted(peer, rows), flagged(peer, rows)
         lines.append(
@@ -146,6 +146,16 @@ def headline(mine: Sequence[Row], rows: Sequence[Row]) -> str:
         f"\n\nRight or not, of the cheating models the playbook finds something in "
         f"{share(alarmed, groups[0])}; {'; '.join(anything)}. "
         f"An audit takes {seconds:.1f} s (median) on one core."
+    )
+
+
+def playbooks(name: str, part: Sequence[Row]) -> str:
+    """A line of the headline."""
+    bad = cheating(part)
+    in_places = [row for row in bad if not over_all(row["mark"])]
+    return (
+        f"| {name} | {share(detected, bad)} | {share(detected, in_places)} | "
+        f"{share(alarmed, clean(part))} | {share(alarmed, harmless(part))} |"
     )
 
 
