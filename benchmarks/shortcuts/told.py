@@ -20,8 +20,7 @@ Row = dict[str, Any]
 Told = Callable[[Row], bool]
 DOCS = Path(__file__).parents[2] / "docs"
 MARK = "<!-- what follows is written by benchmarks/shortcuts/told.py -->"
-# Of the reported marks: the demo has a ruler, too, and the playbook was tried on it; bar codes and arrows came after
-# it was settled.
+# The demo has a ruler, too, and the playbook was tried on it; bar codes and arrows came after it was settled.
 PARTS = {
     "the same without rulers": lambda mark: mark != "ruler",
     "bar codes and arrows alone": lambda mark: mark in ("barcode", "arrow"),
