@@ -20,6 +20,7 @@ SMALLEST = 12  # pixels along a side
 BY_CHANCE, BY_LOSS, BY_NOVELTY = 0.4, 0.25, 0.25  # of the pictures looked at; the rest by their maps
 FAMILIAR = 192  # pictures of other classes, that novelty is told against
 SCREENED = 256  # pictures of a class
+ENOUGH = 16  # pictures of other classes by label, too; where there are fewer, predictions alone count
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ def of_others(survey: Survey, target: int) -> Indices:
     """Rows neither predicted nor labelled as a class: one of it that was missed may have the thing, too."""
     others = np.flatnonzero(survey.predicted != target)
     apart = others[survey.label[others] != target]
-    return apart if len(apart) else others
+    return apart if len(apart) >= ENOUGH else others
 
 
 def around_lost(survey: Survey, target: int, rows: Indices, seed: int) -> Floats:
