@@ -39,8 +39,8 @@ class Case:
 
 
 def cases() -> tuple[Case, ...]:
-    """The first draw of the reported half was read before the playbook was settled: it is not used again."""
-    return (*_set(), *(replace(case, draw=2) for case in _report()))
+    """Two draws of the reported half were read before the playbook was settled: they are not used again."""
+    return (*_set(), *(replace(case, draw=3) for case in _report()))
 
 
 def _report() -> Iterator[Case]:

@@ -100,6 +100,15 @@ def test_texture_keeps_the_frequency_of_stripes() -> None:
     assert min(row, 60 - row) <= 2
 
 
+def test_a_texture_as_it_is_is_the_others_own_around_the_subjects() -> None:
+    onto, other = of(torch.zeros(1, 3, 64, 64)), of(drawn(1, 3, 64, 64))
+    given = Texture(0, as_is=True)(onto, other)
+    around = ~onto.subject[0]
+    assert torch.equal(given[:, :, around], Texture(0)._fine(other.inputs)[:, :, around])
+    assert not torch.equal(given[:, :, ~around], Texture(0)._fine(other.inputs)[:, :, ~around])
+    assert float(given[:, :, ~around].std()) == pytest.approx(1, rel=0.2)
+
+
 def test_within_keeps_to_the_subject() -> None:
     onto, other = of(torch.zeros(1, 3, 40, 40)), of(torch.ones(1, 3, 40, 40))
     assert (Within(Colour())(onto, other)[0, 0].bool() == onto.subject[0]).all()

@@ -110,7 +110,7 @@ def _by_kind(
         elif isinstance(exchange, Contrast):
             found.append(("contrast", exchange, share[:, k]))
     if textures:
-        found.append(("texture", properties[textures[0]], share[:, textures].min(1)))
+        found.append(("texture", Texture(as_is=True), share[:, textures].min(1)))
     return found
 
 

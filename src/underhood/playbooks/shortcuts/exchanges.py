@@ -154,14 +154,17 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Texture:
-    """What is finer than about a tenth of the side, added all over the picture from a corner's block.
+    """What is finer than about a fifth of the side, added all over the picture.
 
-    corner: 0 to 3, from the upper left by rows. It is added to the picture's own, so that only a texture
-            that is there can do something, and not the want of one.
+    corner: 0 to 3, from the upper left by rows: a block of it tells the texture's spectrum.
+    as_is:  around both subjects the other picture's own is added, and noise with that spectrum on them alone.
+    It is added to the picture's own, so that only a texture that is there can do something, and not the want
+    of one.
     """
 
     corner: int = 0
-    sigma: float = 0.022
+    as_is: bool = False
+    sigma: float = 0.04
     replaces: bool = False
 
     @property
@@ -169,13 +172,18 @@ class Texture:
         return f"texture {self.corner}"
 
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
-        return onto.inputs + self._repeated(self._fine(of.inputs))
+        return onto.inputs + self._given(of, onto.subject | of.subject)
 
     def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
         return self(onto, of) - self._fine(onto.inputs)
 
     def measure(self, pictures: Pictures) -> Tensor:
         return self._repeated(self._fine(pictures.inputs)).std((1, 2, 3))[:, None].clamp(min=1e-6).log()
+
+    def _given(self, of: Pictures, subject: Tensor) -> Tensor:
+        fine = self._fine(of.inputs)
+        repeated = self._repeated(fine)
+        return torch.where(subject[:, None], repeated, fine) if self.as_is else repeated
 
     def _fine(self, inputs: Tensor) -> Tensor:
         return inputs - gaussian_blur(inputs, max(0.8, self.sigma * min(inputs.shape[2:])))

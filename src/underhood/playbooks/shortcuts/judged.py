@@ -15,10 +15,11 @@ FAMILIAR = 0.25  # of pictures, that a thing must turn whose like is in pictures
 PARTLY, STRONGLY = 0.25, 0.22
 NOT_ALL = 0.95  # of a class's pictures have a novel thing: what all have on their subject is the class
 # Of pictures, that a property must turn, as honest models know light and dark skin apart, too.
-OVER_ALL = {"background": 0.6, "colour": 0.75, "contrast": 0.75, "texture": 0.25}
+OVER_ALL = {"background": 0.6, "colour": 0.75, "contrast": 0.75, "texture": 0.35}
 MOSTLY_UNLIKE = 0.65  # of its carriers, that differ from pictures of other classes: then any effect counts
 WITHIN = 0.4  # of its shift around the subject, that it must have on it: else it is not all over the picture
-EVERYWHERE = 0.15  # of a property's effect: as much it must have where it is put on the subject alone
+# Of a property's effect: as much it must have where it is put on the subject alone.
+EVERYWHERE = {"colour": 0.15, "contrast": 0.15, "texture": 0.4}
 USUALLY = 0.25  # of a class's pictures, that must rely on their background
 
 
@@ -80,7 +81,11 @@ def _is_all_over(one: Tested) -> bool:
     assert one.odd is not None
     assert one.middle is not None
     whole, part = (net(trial, "moved", one.seed) for trial in (one.transplant, one.middle))
-    return one.odd.within >= WITHIN and part.low > 0 and part.value >= EVERYWHERE * whole.value
+    return (
+        one.odd.within >= WITHIN
+        and part.low > 0
+        and part.value >= EVERYWHERE[one.candidate.kind] * whole.value
+    )
 
 
 def without_doubles(found: Sequence[Tested]) -> list[Tested]:
