@@ -49,6 +49,7 @@ def as_finding(survey: Survey, one: Tested) -> Finding:
             "where": where,
             "whole_image": None if one.masks is not None else one.candidate.kind,
             "outside_subject": one.outside,
+            "novel": one.candidate.novel,
             "area": one.area,
             "p": one.p,
             "by_label": rates,

@@ -146,15 +146,21 @@ def fit_text(text: str) -> str:
 
 
 def facts(mapping: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:
-    """Nested entries flat: `versions torch`; of long values the first few."""
+    """Nested entries flat: `versions torch`; a line for each row of a table; of long values the first few."""
     found: list[tuple[str, str]] = []
     for key, value in mapping.items():
         name = f"{under} {words.spaced(str(key))}".strip()
         if isinstance(value, Mapping):
             found += facts(value, name)
+        elif isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+            found += [(fit(f"{name} {i}"), fit_text(_clean(_told(row)))) for i, row in enumerate(value, 1)]
         elif value not in (None, "", [], ()) if not isinstance(value, np.ndarray) else True:
             found.append((fit(name), fit_text(_clean(words.describe(value)))))
     return found
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    return "; ".join(f"{words.spaced(str(key))}: {words.describe(value)}" for key, value in row.items())
 
 
 def said(problems: Sequence[str]) -> list[str]:
