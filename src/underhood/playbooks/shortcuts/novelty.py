@@ -6,7 +6,7 @@ a network, as it is the network that is doubted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class Novelty:
 
     first: rows of the own pictures' first half, which are compared with the second.
     seldom, hardly_ever: distances that few places of other classes' one half have to all of the other.
+    known: masks of rows that were asked for.
     """
 
     read: Read
@@ -53,6 +54,7 @@ class Novelty:
     scale: Floats
     seldom: float
     hardly_ever: float
+    known: dict[int, Masks] = field(default_factory=dict)
 
     @classmethod
     def of(cls, read: Read, own: Indices, others: Indices, seed: int) -> "Novelty":
@@ -73,22 +75,25 @@ class Novelty:
             trees,
             frozenset(own[::2].tolist()),
             scale,
-            *(float(np.quantile(np.concatenate(apart), 1 - rare)) for rare in (SELDOM, HARDLY_EVER)),
+            seldom=float(np.quantile(np.concatenate(apart), 1 - SELDOM)),
+            hardly_ever=float(np.quantile(np.concatenate(apart), 1 - HARDLY_EVER)),
         )
 
     def masks(self, rows: Indices) -> Masks:
         """(k, h, w), on the grid of looks: of what is novel; none where that is all over the picture."""
+        new = np.array([row for row in rows.tolist() if row not in self.known], dtype=np.int64)
+        if len(new):
+            self.known.update(zip(new.tolist(), self._masks(new), strict=True))
+        return np.stack([self.known[row] for row in rows.tolist()])
+
+    def _masks(self, rows: Indices) -> list[Masks]:
         looks = looks_of(self.read, rows) / self.scale
-        points = looks.reshape(len(rows), -1, looks.shape[-1])
-        found = []
-        for row, places in zip(rows.tolist(), points, strict=True):
-            away = np.minimum(*(_nearest(tree, places) for tree in self.others))
-            far, times = away > self.seldom, np.zeros_like(away)
-            again = _nearest(self.own[1 if row in self.first else 0], places[far])
-            times[far] = away[far] / np.maximum(again, 1e-9)
-            size = looks.shape[1:3]
-            found.append(_thing(times.reshape(size), (away / self.hardly_ever).reshape(size)))
-        return np.stack(found)
+        away = np.minimum(*(_nearest(tree, looks) for tree in self.others))
+        times, in_first = np.zeros_like(away), np.isin(rows, list(self.first))
+        for half, other in ((in_first, self.own[1]), (~in_first, self.own[0])):
+            far = (away > self.seldom) & half[:, None, None]
+            times[far] = away[far] / np.maximum(_nearest(other, looks[far]), 1e-9)
+        return [_thing(*maps) for maps in zip(times, away / self.hardly_ever, strict=True)]
 
 
 def looks_of(read: Read, rows: Indices) -> Floats:
@@ -136,7 +141,7 @@ def _thing(times: Floats, distance: Floats) -> Masks:
 
 
 def _nearest(tree: cKDTree, places: Floats) -> Floats:
-    return np.asarray(tree.query(places, eps=NEARLY)[0])
+    return np.asarray(tree.query(places, eps=NEARLY, workers=torch.get_num_threads())[0])
 
 
 def _some(looks: Floats, random: np.random.Generator) -> Floats:
