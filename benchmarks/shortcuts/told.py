@@ -225,8 +225,9 @@ def by_prevalence(rows: Sequence[Row], path: Path) -> None:
                 count = sum(map(told, part))
                 low, high = wilson(count, len(part))
                 middle = count / len(part)
+                reach = np.maximum([[middle - low], [high - middle]], 0)  # rounding can be below
                 axis.errorbar(
-                    place + 0.12 * (shift - 1), middle, [[middle - low], [high - middle]], fmt="o",
+                    place + 0.12 * (shift - 1), middle, reach, fmt="o",
                     color=colour, capsize=3, label=name if place == 0 else None,
                 )  # fmt: skip
         counts = [sum(row[key] == value for row in cheating(mine)) for value in values]
