@@ -39,7 +39,15 @@ def test_the_budget_decides_how_many_go_through_at_once() -> None:
     assert sizes[1:] == [1] * 32  # after one pass that measures
     sizes.clear()
     uh.Engine(model, uh.Settings(memory="4GB")).scores(x)
-    assert sizes == [16, 16]
+    assert sizes == [32]
+
+
+@pytest.mark.parametrize(("side", "at_once"), [(256, 8), (256 // 2, 8), (64, 32), (8, 64)])
+def test_what_a_layer_takes_and_gives_stays_in_the_cache(side: int, at_once: int) -> None:
+    """Two layers of 24 channels: 2 · 24 · 4 · side² bytes an input, and 24 MiB of cache."""
+    net = nn.Sequential(nn.Conv2d(3, 24, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    found = uh.Engine(uh.Model(net.eval())).footprint(torch.zeros(1, 3, side, side))
+    assert found.cached == at_once
 
 
 class Hungry(nn.Module):
@@ -194,7 +202,7 @@ def test_only_a_micro_batch_of_variants_exists_at_a_time() -> None:
     x = pictures(2)
     scores = uh.Engine(uh.Model(NETS["cnn"]())).scores(uh.Variants(x, 100, make), uh.Class(0))
     assert scores.shape == (200,)
-    assert max(made) <= 16
+    assert max(made) <= 64
 
 
 def progress_of(method: uh.Method, inputs: Any, **settings: Any) -> list[tuple[int, int]]:

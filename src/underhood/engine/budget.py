@@ -14,7 +14,8 @@ from underhood.errors import InvalidArgument
 from underhood.models.layers import first_tensor, split_call
 
 # Measured on two cores: larger micro-batches fall out of the cache and only cost memory.
-CPU_BATCH, CPU_BYTES = 16, 256 * 2**20
+CPU_BYTES, CPU_CACHE = 288 * 2**20, 24 * 2**20
+CPU_BATCHES = 8, 64  # at least, and at most, where memory allows
 CUDA_BATCH = 256
 
 
@@ -40,8 +41,8 @@ def cpu_budget(budget: int | None) -> int:
     return budget or min(CPU_BYTES, psutil.virtual_memory().available // 4)
 
 
-def micro_batch(device: torch.device, per_input: int, budget: int | None, *, most: int = CPU_BATCH) -> int:
-    """Inputs per pass: as many as the budget holds, at most what is still of use on the device."""
+def micro_batch(device: torch.device, per_input: int, budget: int | None, *, most: int) -> int:
+    """Inputs per pass: as many as the budget holds; on a CPU at most so many."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         return max(1, min(CUDA_BATCH, (budget or free // 2) // per_input))
@@ -60,6 +61,13 @@ class Footprint:
     def forward(self) -> int:
         """A forward pass alone holds the largest outputs."""
         return self.own + sum(sorted((size for _, size in self.sizes), reverse=True)[:4])
+
+    @property
+    def cached(self) -> int:
+        """How many inputs at once are of use on a CPU: its cache still holds what a layer takes and gives."""
+        widest = sum(sorted((size for _, size in self.sizes), reverse=True)[:2])
+        fewest, most = CPU_BATCHES
+        return max(fewest, min(most, CPU_CACHE // max(1, widest)))
 
     def above(self, layer: str, activation: int) -> int:
         """A forward pass that starts at what the layer gave, of so many bytes."""

@@ -50,6 +50,7 @@ class Engine:
         self.model, self.settings, self.log, self.asked = model, settings, Log(), asked
         self.device = pick_device(settings.device, model.module)
         self.seen: Seen | None = None
+        self._footprints: dict[tuple[int, ...], Footprint] = {}  # of inputs, by their shape
         convolutional = any(isinstance(m, nn.Conv2d) for m in model.module.modules())
         self.form = Form(self.device, torch.float32, channels_last=convolutional)
 
@@ -252,18 +253,21 @@ class Engine:
     def _micro_batch(self, variants: Variants, cost: Callable[[Footprint], int]) -> int:
         if len(variants) == 1:
             return 1
-        cost_of_one = cost(self.footprint(variants.inputs[:1]))
-        limit = micro_batch(self.device, cost_of_one, parse_memory(self.settings.memory))
+        one = self.footprint(variants.inputs[:1])
+        limit = micro_batch(self.device, cost(one), parse_memory(self.settings.memory), most=one.cached)
         return even(len(variants), limit * self.asked, variants.group)
 
     def footprint(self, example: Tensor) -> Footprint:
         """What an input like this one (1, …) needs; measured once."""
-        known = self.model.scratch.setdefault("footprints", {})
-        key = (tuple(example.shape), self.device, len(self.model.module.state_dict()))
-        if key not in known:
-            with self.borrowed(self.form) as module:
-                known[key] = _measured(module, self.form.ready(example))
-        return known[key]
+        shape = tuple(example.shape)
+        if shape not in self._footprints:  # of this engine: counting the weights costs a millisecond
+            known = self.model.scratch.setdefault("footprints", {})
+            key = (shape, self.device, len(self.model.module.state_dict()))
+            if key not in known:
+                with self.borrowed(self.form) as module:
+                    known[key] = _measured(module, self.form.ready(example))
+            self._footprints[shape] = known[key]
+        return self._footprints[shape]
 
     def _scores(self, inputs: Inputs, target: Target, form: Form) -> Tensor:
         def step(module: nn.Module, x: Tensor, rows: Tensor, _: Tensor) -> Tensor:

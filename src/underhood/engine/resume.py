@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from underhood.engine import passes
 from underhood.engine.batches import even, in_batches
-from underhood.engine.budget import CPU_BATCH, micro_batch, parse_memory
+from underhood.engine.budget import micro_batch, parse_memory
 from underhood.engine.dense import FewColumns, Known, Noting
 from underhood.engine.hooks import Taps, replaced
 from underhood.engine.passes import Log
@@ -112,7 +112,8 @@ def _of_row(  # noqa: PLR0917
     """The scores (count,) of one input's variants."""
     x, asked = inputs[row : row + 1], target.rows(torch.tensor([row]))
     resumed, why = record(module, layer, engine.form.ready(x), asked, engine.log)
-    footprint, most, log = engine.footprint(x), CPU_BATCH, engine.log
+    footprint, log = engine.footprint(x), engine.log
+    most = footprint.cached
     per_variant = footprint.above(layer, 4 * activations.inputs[0].numel())
     if why:
         engine.log.notes.append(f"full passes, as what runs below '{layer}' could not be left out: {why}")

@@ -78,7 +78,8 @@ def _state(tensor: Tensor) -> tuple[int, int, torch.Size]:
 
 def _values(views: Sequence[Tensor]) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
-        return torch.cat([view.cpu().flatten() for view in views]) if views else torch.zeros(0)
+        flat = [view if view.ndim == 1 else view.flatten() for view in views]
+        return torch.cat([view if view.is_cpu else view.cpu() for view in flat] or [torch.zeros(0)])
 
 
 def _spread(tensor: Tensor) -> Tensor:
