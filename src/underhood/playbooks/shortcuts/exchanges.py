@@ -157,7 +157,8 @@ class Texture:
     """What is finer than about a fifth of the side, added all over the picture.
 
     corner: 0 to 3, from the upper left by rows: a block of it tells the texture's spectrum.
-    as_is:  around both subjects the other picture's own is added, and noise with that spectrum on them alone.
+    as_is:  around both subjects the other picture's own is added, without what is novel in it, as a thing is
+            no texture; and noise with that spectrum on the subjects alone.
     It is added to the picture's own, so that only a texture that is there can do something, and not the want
     of one.
     """
@@ -183,7 +184,8 @@ class Texture:
     def _given(self, of: Pictures, subject: Tensor) -> Tensor:
         fine = self._fine(of.inputs)
         repeated = self._repeated(fine)
-        return torch.where(subject[:, None], repeated, fine) if self.as_is else repeated
+        own = fine * ~of.novel[:, None]
+        return torch.where(subject[:, None], repeated, own) if self.as_is else repeated
 
     def _fine(self, inputs: Tensor) -> Tensor:
         return inputs - gaussian_blur(inputs, max(0.8, self.sigma * min(inputs.shape[2:])))

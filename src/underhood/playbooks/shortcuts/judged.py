@@ -92,10 +92,13 @@ def without_doubles(found: Sequence[Tested]) -> list[Tested]:
     """One for each cause, the weightiest first: what the same pictures rely on is one thing.
 
     A property of the whole picture takes the place of a thing that does little more, and of all that is novel
-    on the subject: the thing has the property too. Of a property that speaks for one class, its absence
-    speaks for another: the odder is meant. A background is meant only where nothing else is found.
+    on the subject: the thing has the property too. A texture that other classes have as well is the thing's
+    own, where one is novel. Of a property that speaks for one class, its absence speaks for another: the odder
+    is meant. A background is meant only where nothing else is found.
     """
     kept: list[Tested] = []
+    new = {one.candidate.target for one in found if one.candidate.novel}
+    found = [one for one in found if not (one.candidate.target in new and _is_familiar_texture(one))]
     smaller = [one for one in found if one.candidate.kind != "background"]
     for one in sorted(smaller or found, key=lambda t: -t.weight):
         rival = next((k for k in kept if _same(k, one)), None)
@@ -109,6 +112,10 @@ def without_doubles(found: Sequence[Tested]) -> list[Tested]:
     for one in sorted(kept, key=lambda t: 0 if t.odd is None else t.odd.shift):
         oddest[one.candidate.kind] = one
     return [one for one in kept if one.masks is not None or oddest[one.candidate.kind] is one]
+
+
+def _is_familiar_texture(one: Tested) -> bool:
+    return one.candidate.kind == "texture" and not is_unlike(one)
 
 
 def _same(first: Tested, second: Tested) -> bool:
