@@ -22,6 +22,10 @@ Kind = Literal["place", "background", "colour", "contrast", "texture"]
 CARRIES = 0.08  # of the difference between two pictures, that goes with one thing: less is too little
 ALONE = 0.6  # of the largest share: the smallest place with as much is the place
 NOVEL = 0.12  # of that difference, from which on a picture relies on what is novel in it
+STEADY, LITTLE_ELSE = (
+    0.3,
+    0.7,
+)  # of the pictures: so often it is at a place; of a picture's mask, that is there
 FEW = 4
 
 
@@ -80,8 +84,16 @@ def _novel(chosen: Chosen, share: NDArray[np.float32], most: int) -> Candidate:
     """What has no like in the pictures of other classes, wherever it is."""
     there = np.where(chosen.novel.flatten(1).any(1).numpy(), share, 0)
     carriers, least, guess = _carriers(chosen, there, most, NOVEL)
-    masks = chosen.novel[torch.from_numpy(carriers)]
+    masks = steadied(chosen.novel[torch.from_numpy(carriers)])
     return Candidate("place", chosen.target, carriers, there, least, masks, guess=guess, novel=True)
+
+
+def steadied(masks: Tensor) -> Tensor:
+    """Masks (k, H, W) of one thing: what is at the same place again and again is there in all that have little
+    else, though it be too faint in some to be seen."""
+    steady = masks.float().mean(0) >= STEADY
+    here = (masks & steady).sum((1, 2)) > LITTLE_ELSE * masks.sum((1, 2))
+    return masks | steady & here[:, None, None]
 
 
 def _place(share: NDArray[np.float32], places: list[Place]) -> Tensor:
