@@ -92,9 +92,9 @@ def without_doubles(found: Sequence[Tested]) -> list[Tested]:
     """One for each cause, the weightiest first: what the same pictures rely on is one thing.
 
     A property of the whole picture takes the place of a thing that does little more, and of all that is novel
-    on the subject: the thing has the property too. A texture that other classes have as well is the thing's
-    own, where one is novel. Of a property that speaks for one class, its absence speaks for another: the odder
-    is meant. A background is meant only where nothing else is found.
+    on the subject: the thing has the property too. A texture that other classes have as well is that of a
+    novel thing, where there is one. Of a property that speaks for one class, its absence speaks for another:
+    the odder is meant. A background is meant only where nothing else is found.
     """
     kept: list[Tested] = []
     new = {one.candidate.target for one in found if one.candidate.novel}
