@@ -6,6 +6,7 @@ import torch
 from sklearn.covariance import EmpiricalCovariance
 from torch import Tensor
 
+from underhood.playbooks.shortcuts.candidates import steadied
 from underhood.playbooks.shortcuts.exchanges import Colour, Pictures
 from underhood.playbooks.shortcuts.moves import elsewhere
 from underhood.playbooks.shortcuts.novelty import Masks, Novelty, enlarged, looks
@@ -61,6 +62,24 @@ def test_what_other_classes_have_too_is_not_novel() -> None:
 def test_what_is_in_one_picture_alone_does_not_come_again() -> None:
     own, _ = with_squares(skin(40, seed=1), range(1))
     assert found(own, skin(40, seed=2)).mean() < 0.005
+
+
+def test_what_is_always_at_one_place_is_there_where_it_is_faint() -> None:
+    masks = torch.zeros(10, 20, 20, dtype=torch.bool)
+    masks[:, 5:10, 5:10] = torch.rand(10, 5, 5, generator=torch.Generator().manual_seed(0)) < 0.6
+    masks[9] = False
+    masks[9, 15:, 15:] = True  # another thing
+    found = steadied(masks)
+    assert found[:9, 5:10, 5:10].float().mean() > 0.95
+    assert not found[:9, 10:, 10:].any()
+    assert torch.equal(found[9], masks[9])
+
+
+def test_what_moves_is_only_where_it_is_seen() -> None:
+    masks = torch.zeros(8, 40, 40, dtype=torch.bool)
+    for k, mask in enumerate(masks):
+        mask[:5, 5 * k : 5 * k + 5] = True
+    assert torch.equal(steadied(masks), masks)
 
 
 def test_what_is_all_over_the_picture_is_no_thing() -> None:

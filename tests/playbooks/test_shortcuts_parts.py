@@ -109,6 +109,15 @@ def test_a_texture_as_it_is_is_the_others_own_around_the_subjects() -> None:
     assert float(given[:, :, ~around].std()) == pytest.approx(1, rel=0.2)
 
 
+def test_a_thing_in_the_other_picture_is_no_texture_of_it() -> None:
+    flat, other = of(torch.zeros(1, 3, 64, 64)), of(drawn(1, 3, 64, 64))
+    thing = torch.zeros(1, 64, 64, dtype=torch.bool)
+    thing[:, :12, :30] = True
+    given = Texture(0, as_is=True)(flat, Pictures(other.inputs, other.subject, thing))
+    assert not given[:, :, (thing & ~flat.subject)[0]].any()
+    assert given[:, :, ~(thing | flat.subject)[0]].all()
+
+
 def test_within_keeps_to_the_subject() -> None:
     onto, other = of(torch.zeros(1, 3, 40, 40)), of(torch.ones(1, 3, 40, 40))
     assert (Within(Colour())(onto, other)[0, 0].bool() == onto.subject[0]).all()

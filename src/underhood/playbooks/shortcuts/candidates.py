@@ -89,8 +89,8 @@ def _novel(chosen: Chosen, share: NDArray[np.float32], most: int) -> Candidate:
 
 
 def steadied(masks: Tensor) -> Tensor:
-    """Masks (k, H, W) of one thing: what is at one place again and again is there in all that have little else,
-    though it be too faint in some to be seen."""
+    """Masks (k, H, W) of one thing: what is at one place again and again is there in all that have little
+    else, though it be too faint in some to be seen."""
     steady = masks.float().mean(0) >= STEADY
     here = (masks & steady).sum((1, 2)) > LITTLE_ELSE * masks.sum((1, 2))
     return masks | steady & here[:, None, None]
