@@ -16,6 +16,7 @@ from underhood.playbooks.shortcuts.exchanges import (
     Property,
     Texture,
 )
+from underhood.playbooks.shortcuts.novelty import MOST
 from underhood.playbooks.shortcuts.sampling import Chosen
 
 Kind = Literal["place", "background", "colour", "contrast", "texture"]
@@ -90,10 +91,11 @@ def _novel(chosen: Chosen, share: NDArray[np.float32], most: int) -> Candidate:
 
 def steadied(masks: Tensor) -> Tensor:
     """Masks (k, H, W) of one thing: what is at one place again and again is there in all that have little
-    else, though it be too faint in some to be seen."""
+    else, though it be too faint in some to be seen; as long as it is no larger than things are."""
     steady = masks.float().mean(0) >= STEADY
     here = (masks & steady).sum((1, 2)) > LITTLE_ELSE * masks.sum((1, 2))
-    return masks | steady & here[:, None, None]
+    grown = masks | steady & here[:, None, None]
+    return torch.where((grown.float().mean((1, 2)) <= MOST)[:, None, None], grown, masks)
 
 
 def _place(share: NDArray[np.float32], places: list[Place]) -> Tensor:
