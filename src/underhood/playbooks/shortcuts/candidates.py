@@ -16,17 +16,15 @@ from underhood.playbooks.shortcuts.exchanges import (
     Property,
     Texture,
 )
-from underhood.playbooks.shortcuts.novelty import MOST
+from underhood.playbooks.shortcuts.novelty import LARGEST
 from underhood.playbooks.shortcuts.sampling import Chosen
 
 Kind = Literal["place", "background", "colour", "contrast", "texture"]
 CARRIES = 0.08  # of the difference between two pictures, that goes with one thing: less is too little
 ALONE = 0.6  # of the largest share: the smallest place with as much is the place
 NOVEL = 0.12  # of that difference, from which on a picture relies on what is novel in it
-STEADY, LITTLE_ELSE = (
-    0.3,
-    0.7,
-)  # of the pictures: so often it is at a place; of a picture's mask, that is there
+STEADY = 0.3  # of the pictures: so often what is steady is at a place
+LITTLE_ELSE = 0.7  # of a picture's mask, that is at such places: then the rest of them is in it, too
 FEW = 4
 
 
@@ -95,7 +93,7 @@ def steadied(masks: Tensor) -> Tensor:
     steady = masks.float().mean(0) >= STEADY
     here = (masks & steady).sum((1, 2)) > LITTLE_ELSE * masks.sum((1, 2))
     grown = masks | steady & here[:, None, None]
-    return torch.where((grown.float().mean((1, 2)) <= MOST)[:, None, None], grown, masks)
+    return torch.where((grown.float().mean((1, 2)) <= LARGEST)[:, None, None], grown, masks)
 
 
 def _place(share: NDArray[np.float32], places: list[Place]) -> Tensor:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from underhood.playbooks.shortcuts.evidence import net
+from underhood.playbooks.shortcuts.novelty import LARGEST
 from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
 from underhood.playbooks.statistics import holm
 
 ALPHA = 0.05
-LARGEST = 0.4  # of the picture: what is larger is no thing in it
 ROOM = 0.1  # of the picture: larger things must turn as many more pictures, as more in them is natural
 FAMILIAR = 0.25  # of pictures, that a thing must turn whose like is in pictures of other classes, too
 # Of a thing, outside the subject, where it turns so many pictures: no part of a subject does.

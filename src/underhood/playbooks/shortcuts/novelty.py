@@ -30,7 +30,7 @@ SELDOM, HARDLY_EVER = 0.05, 0.002  # of places of one half of other classes are 
 CLEARLY, STRONGLY = 1.7, 2.3
 EVIDENT = 4.0  # at a quarter of its places: those times, multiplied by the distance in hardly ever found ones
 SPECK = 0.007  # of the picture: smaller parts are left out
-MOST = 0.4  # of the picture: what is larger is no thing in it
+LARGEST = 0.4  # of the picture: what is larger is no thing in it
 GAPS = 0.08  # of the side: gaps within a thing that are closed
 
 Floats = NDArray[np.float64]
@@ -137,7 +137,7 @@ def _thing(times: Floats, distance: Floats) -> Masks:
         strength, evidence = (np.quantile(of[places], 0.75) for of in (times, times * distance))
         if strength >= STRONGLY and evidence >= EVIDENT:
             kept |= parts == part
-    return kept if kept.mean() <= MOST else np.zeros_like(kept)
+    return kept if kept.mean() <= LARGEST else np.zeros_like(kept)
 
 
 def _nearest(tree: cKDTree, places: Floats) -> Floats:
