@@ -8,8 +8,9 @@ Coalitions come in pairs, z and what it leaves out (Covert & Lee 2021, arXiv:201
 regression one of half their difference on z - ½: whatever is even in z cancels. Every size gets as many
 pairs, none twice, until it has all that exist (leverage scores: Musco & Witter 2024, arXiv:2410.01917);
 with the budget for all 2^M coalitions this is exact. What depends on a coalition's size alone is fitted
-along: over all coalitions it is orthogonal to every group, so φ stays what it is, and a sample errs less. The
-standard error is that of the stratified sample.
+along: over all coalitions it is orthogonal to every group, so φ stays what it is, and a sample errs less. For
+the same reason what groups do three at a time is learned and taken off first (`triples`). The standard error
+is that of the stratified sample.
 """
 
 import math
@@ -28,6 +29,7 @@ from underhood.inputs.random import COALITIONS, generator
 from underhood.methods.card import Card
 from underhood.methods.coalitions import LOOK, Game, Payoff, played, settled
 from underhood.methods.method import Attribution, Method, check_error
+from underhood.methods.triples import Triples
 
 SIZE_POWERS = (1, 3, 5)  # of what coalitions' sizes alone explain
 
@@ -153,13 +155,17 @@ def regression(pairs: Pairs, halves: Tensor, difference: float) -> tuple[Tensor,
     u = pairs.kept.double() - 0.5
     centred = u - u.mean(1, keepdim=True)  # where Σφ is held, only what sums to 0 can move
     sizes = torch.stack([(2 * u.mean(1)) ** power for power in SIZE_POWERS], 1)
-    rest = halves - u.mean(1) * difference
     z = torch.cat((centred, sizes), 1)  # (n, M + 3)
+    triples = Triples.learned(pairs.kept, halves, z)
+    known = triples.shapley
+    rest = halves - triples.at(pairs.kept) - u.mean(1) * (difference - known.sum())
     inverse = torch.linalg.pinv((z.T * w) @ z, rtol=1e-10, hermitian=True)
     fit = inverse @ (z.T @ (w * rest))
     leverage = w * ((z @ inverse) * z).sum(1)
-    residual = (rest - z @ fit) / (1 - leverage.clamp(max=0.99))
-    return difference / M + fit[:M], _stratified(pairs, (z @ inverse[:, :M]) * (w * residual)[:, None])
+    missed = (rest - z @ fit) / (1 - leverage.clamp(max=0.99))
+    missed[: len(triples.missed)] = triples.missed
+    values = known + (difference - known.sum()) / M + fit[:M]
+    return values, _stratified(pairs, (z @ inverse[:, :M]) * (w * missed)[:, None])
 
 
 def _stratified(pairs: Pairs, shares: Tensor) -> Tensor:
