@@ -74,7 +74,7 @@ def lrp(scene: Scene) -> Match:
             return torch.autograd.grad(modified(leaf)[:, 0].sum(), leaf)[0]
 
     ours = uh.LRP(scene.case)
-    return _match(scene, x, 1, {OURS: lambda: ours(scene.model, x, 0, memory="8GB"), "zennit": run})
+    return _match(scene, x, 1, {OURS: lambda: ours(scene.model, x, 0), "zennit": run})
 
 
 CONTESTS = (
