@@ -16,7 +16,7 @@ from underhood.inputs.players import players
 from underhood.inputs.random import generator
 from underhood.methods.coalitions import Game, all_coalitions
 from underhood.methods.kernel_shap import Pairs, regression
-from underhood.methods.lime import LocalFit, cosine_kernel, size_terms
+from underhood.methods.local_fit import Known, LocalFit, cosine_kernel, size_terms
 from underhood.methods.shapley import shares
 from underhood.models import as_target, load
 
@@ -110,8 +110,10 @@ def captum_sampling(worth: Tensor, calls: int, seed: int) -> Tensor:
 def lime(worth: Tensor, calls: int, seed: int) -> Tensor:
     kept = torch.from_numpy(generator(seed, 0).random((calls // 2, M)) < 0.5)
     both = torch.stack((kept, ~kept), 1).reshape(-1, M)
-    size = both.sum(1)
-    return LocalFit.of(both, at(worth, both), KERNEL[size], 0.01, size_terms(KERNEL)[size]).weights
+    size, worths = both.sum(1), at(worth, both)
+    known = Known.learned(both, worths, KERNEL)
+    along = size_terms(KERNEL)[size]
+    return LocalFit.of(both, worths, KERNEL[size], 0.01, along=along, known=known).weights
 
 
 def lime_peer(worth: Tensor, calls: int, seed: int) -> Tensor:

@@ -11,7 +11,7 @@ import underhood as uh
 from tests.methods.nets import NETS, Linear, pictures
 from underhood.inputs.random import generator
 from underhood.methods.coalitions import all_coalitions, student_t
-from underhood.methods.lime import LocalFit, cosine_kernel, size_terms
+from underhood.methods.local_fit import Known, LocalFit, cosine_kernel, size_terms
 
 
 def net(inputs: int, seed: int = 0) -> nn.Module:
@@ -101,7 +101,8 @@ def repeated(n: int, repeats: int, worth: Tensor, truth: Tensor) -> tuple[float,
         kept = torch.from_numpy(generator(seed, 0).random((n // 2, M)) < 0.5)
         both = torch.stack((kept, ~kept), 1).reshape(-1, M)
         v, size = worth[(both.long() * bits).sum(1)], both.sum(1)
-        fit = LocalFit.of(both, v, kernel[size], 0.01, size_terms(kernel)[size])
+        known = Known.learned(both, v, kernel)
+        fit = LocalFit.of(both, v, kernel[size], 0.01, along=size_terms(kernel)[size], known=known)
         error, off = fit.standard_error(), fit.weights - truth
         inside.append(float((off.abs() <= student_t(n // 2 - 1) * error).double().mean()))
         errors.append(float(error.mean()))
@@ -110,7 +111,9 @@ def repeated(n: int, repeats: int, worth: Tensor, truth: Tensor) -> tuple[float,
 
 
 @pytest.mark.parametrize("kind", ["linear and noise", "nonlinear"])
-def test_intervals_hold_the_truth_as_often_as_they_say_and_narrow_like_the_square_root(kind: str) -> None:
+def test_intervals_hold_the_truth_as_often_as_they_say_and_narrow_with_more_calls(
+    kind: str,
+) -> None:
     z = all_coalitions(M)
     rng = np.random.default_rng(3)
     if kind == "nonlinear":
@@ -122,7 +125,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_and_narrow_like_the_squar
     assert 0.93 <= held <= 0.97
     assert wide == pytest.approx(actual, rel=0.12)
     _, narrow, _ = repeated(800, 100, worth, truth)
-    assert wide / narrow == pytest.approx(2, rel=0.12)
+    assert wide / narrow >= 2 * 0.88
 
 
 @pytest.mark.parametrize("build", NETS.values(), ids=NETS)

@@ -9,8 +9,8 @@ regression one of half their difference on z - ½: whatever is even in z cancels
 pairs, none twice, until it has all that exist (leverage scores: Musco & Witter 2024, arXiv:2410.01917);
 with the budget for all 2^M coalitions this is exact. What depends on a coalition's size alone is fitted
 along: over all coalitions it is orthogonal to every group, so φ stays what it is, and a sample errs less. For
-the same reason what groups do three at a time is learned and taken off first (`triples`). The standard error
-is that of the stratified sample.
+the same reason what groups do three at a time is learned and taken off first (`interactions`). The standard
+error is that of the stratified sample.
 """
 
 import math
@@ -28,8 +28,8 @@ from underhood.inputs.players import GroupingLike, check_grouping, players
 from underhood.inputs.random import COALITIONS, generator
 from underhood.methods.card import Card
 from underhood.methods.coalitions import LOOK, Game, Payoff, played, settled
+from underhood.methods.interactions import Interactions
 from underhood.methods.method import Attribution, Method, check_error
-from underhood.methods.triples import Triples
 
 SIZE_POWERS = (1, 3, 5)  # of what coalitions' sizes alone explain
 
@@ -156,7 +156,7 @@ def regression(pairs: Pairs, halves: Tensor, difference: float) -> tuple[Tensor,
     centred = u - u.mean(1, keepdim=True)  # where Σφ is held, only what sums to 0 can move
     sizes = torch.stack([(2 * u.mean(1)) ** power for power in SIZE_POWERS], 1)
     z = torch.cat((centred, sizes), 1)  # (n, M + 3)
-    triples = Triples.learned(pairs.kept, halves, z)
+    triples = Interactions.learned(3, pairs.kept, halves, z)
     known = triples.shapley
     rest = halves - triples.at(pairs.kept) - u.mean(1) * (difference - known.sum())
     inverse = torch.linalg.pinv((z.T * w) @ z, rtol=1e-10, hermitian=True)

@@ -1,4 +1,4 @@
-"""What groups do three at a time: against sums over all coalitions, and plain least squares."""
+"""What groups do two or three at a time: against sums over all coalitions, and plain least squares."""
 
 from itertools import combinations
 
@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from underhood.methods import triples
+from underhood.methods import interactions
 from underhood.methods.coalitions import all_coalitions
+from underhood.methods.interactions import RATIOS, Interactions
 from underhood.methods.kernel_shap import Pairs, regression
+from underhood.methods.local_fit import Known, LocalFit, chances, cosine_kernel
 from underhood.methods.shapley import shares
-from underhood.methods.triples import RATIOS, Triples
 
 
 def cubic(M: int, seed: int, *, noise: float = 0.0) -> Tensor:
@@ -38,15 +39,58 @@ def terms(pairs: Pairs) -> Tensor:
 def test_the_shapley_values_of_what_was_learned_are_those_of_all_its_coalitions() -> None:
     pairs = Pairs.drawn(8, 60, seed=0)
     halves, _ = sampled(cubic(8, 0), pairs)
-    found = Triples.learned(pairs.kept, halves, terms(pairs))
+    found = Interactions.learned(3, pairs.kept, halves, terms(pairs))
     exact = shares(all_coalitions(8)) @ found.at(all_coalitions(8))
     assert found.pull.abs().max() > 0.1
     assert torch.allclose(found.shapley, exact, atol=1e-12)
 
 
+@pytest.mark.parametrize("degree", [1, 2, 3, 4])
+def test_what_a_linear_fit_makes_of_it_is_that_of_all_coalitions(degree: int) -> None:
+    """For degree 1 it is f itself."""
+    every, rng = all_coalitions(8), np.random.default_rng(degree)
+    kept = every[rng.permutation(256)[:30]]
+    found = Interactions(degree, 2 * kept.double() - 1, torch.from_numpy(rng.normal(size=30)), torch.zeros(0))
+    kernel = cosine_kernel(torch.arange(9), 8, 0.25)
+    fit = LocalFit.of(every, found.at(every), kernel[every.sum(1)], 0.0)
+    assert fit.weights.abs().max() > 1e-4
+    assert torch.allclose(found.slopes(chances(kernel)), fit.weights, atol=1e-10)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3, 4, 5])
+def test_its_shapley_values_are_those_of_the_definition(degree: int) -> None:
+    every, rng = all_coalitions(7), np.random.default_rng(degree)
+    found = Interactions(degree, 2 * every[3:50].double() - 1, torch.from_numpy(rng.normal(size=47)), every)
+    assert torch.allclose(found.shapley, shares(every) @ found.at(every), atol=1e-12)
+
+
+def test_two_and_three_at_a_time_are_known_to_lime_from_few_coalitions() -> None:
+    worth, every, kernel = cubic(12, 6), all_coalitions(12), cosine_kernel(torch.arange(13), 12, 0.25)
+    exact = LocalFit.of(every, worth, kernel[every.sum(1)], 0.0).weights
+    kept = every[np.random.default_rng(0).integers(0, 4096, 300)]
+    both = torch.stack((kept, ~kept), 1).reshape(-1, 12)
+    v = worth[(both.long() * 2 ** torch.arange(11, -1, -1)).sum(1)]
+    pi, off = kernel[both.sum(1)], []
+    for known in (Known.learned(both, v, kernel), None):
+        fit = LocalFit.of(both, v, pi, 0.0, known=known)
+        off.append(float((fit.weights - exact).abs().max() / exact.abs().max()))
+    assert off[0] < 5e-3
+    assert off[1] > 5e-2
+
+
+def test_a_ridge_shrinks_what_was_learned_too() -> None:
+    worth, every, kernel = cubic(12, 7), all_coalitions(12), cosine_kernel(torch.arange(13), 12, 0.25)
+    kept = every[np.random.default_rng(1).integers(0, 4096, 300)]
+    both = torch.stack((kept, ~kept), 1).reshape(-1, 12)
+    v, pi = worth[(both.long() * 2 ** torch.arange(11, -1, -1)).sum(1)], kernel[both.sum(1)]
+    known = Known.learned(both, v, kernel)
+    fit = LocalFit.of(both, v, pi, 1e6, known=known)
+    assert fit.weights.abs().max() < 1e-2 * LocalFit.of(both, v, pi, 0.0, known=known).weights.abs().max()
+
+
 def test_it_is_a_polynomial_of_degree_three_without_lower_terms() -> None:
     pairs, every = Pairs.drawn(7, 40, seed=1), all_coalitions(7)
-    found = Triples.learned(pairs.kept, sampled(cubic(7, 1), pairs)[0], terms(pairs)).at(every)
+    found = Interactions.learned(3, pairs.kept, sampled(cubic(7, 1), pairs)[0], terms(pairs)).at(every)
     spins = 2 * every.double() - 1
     products = {
         size: torch.stack([spins[:, some].prod(1) for some in combinations(range(7), size)])
@@ -58,10 +102,10 @@ def test_it_is_a_polynomial_of_degree_three_without_lower_terms() -> None:
 
 
 def test_what_a_pair_is_missed_by_is_found_by_learning_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triples, "RATIOS", (3.0,))
+    monkeypatch.setattr(interactions, "RATIOS", (3.0,))
     pairs = Pairs.drawn(7, 45, seed=2)
     halves, _ = sampled(cubic(7, 2), pairs)
-    found = Triples.learned(pairs.kept, halves, terms(pairs))
+    found = Interactions.learned(3, pairs.kept, halves, terms(pairs))
     for row in (0, 9, 20, 44):
         rest = torch.arange(45) != row
         spins = terms(pairs)
@@ -93,7 +137,7 @@ def test_three_at_a_time_is_known_from_a_seventh_of_the_coalitions(monkeypatch: 
         return float((values - exact).abs().max() / exact.abs().max())
 
     assert off() < 3e-3
-    monkeypatch.setattr(triples, "RATIOS", RATIOS[:1])
+    monkeypatch.setattr(interactions, "RATIOS", RATIOS[:1])
     assert off() > 2e-2
 
 
@@ -111,7 +155,7 @@ def test_where_nothing_of_the_kind_is_there_nothing_is_lost(monkeypatch: pytest.
         return float(torch.stack(off).square().mean().sqrt())
 
     with_triples = error()
-    monkeypatch.setattr(triples, "RATIOS", RATIOS[:1])
+    monkeypatch.setattr(interactions, "RATIOS", RATIOS[:1])
     assert RATIOS[0] == 0
     assert with_triples < 1.1 * error()
 
@@ -140,7 +184,7 @@ def test_few_pairs_few_groups_and_many_pairs() -> None:
 def test_more_pairs_than_are_learned_from_only_help(monkeypatch: pytest.MonkeyPatch) -> None:
     worth = cubic(12, 5, noise=0.2)
     exact = shares(all_coalitions(12)) @ worth
-    monkeypatch.setattr(triples, "MOST", 150)
+    monkeypatch.setattr(interactions, "MOST", 150)
 
     def off(count: int) -> float:
         found = [Pairs.drawn(12, count, seed) for seed in range(6)]
