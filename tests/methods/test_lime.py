@@ -124,7 +124,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_and_narrow_with_more_call
     held, wide, actual = repeated(200, 500, worth, truth)
     assert 0.93 <= held <= 0.97
     assert wide == pytest.approx(actual, rel=0.12)
-    _, narrow, _ = repeated(800, 100, worth, truth)
+    _, narrow, _ = repeated(800, 50, worth, truth)
     assert wide / narrow >= 2 * 0.88
 
 
