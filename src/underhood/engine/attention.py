@@ -4,7 +4,7 @@ An attention is a softmax over the last dimension whose result is multiplied wit
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -240,7 +240,7 @@ def residual_shares(module: nn.Module, x: Tensor, reference: Tensor, target: Tar
 
 def _scored(module: nn.Module, x: Tensor, target: Target, log: Log, rules: Rules) -> tuple[Tensor, Tensor]:
     """S (m,) and the scores (m, C) of a pass under rules."""
-    taps = Taps([target.layer] if target.layer else [], graph=True)
+    taps = Taps([target.layer] if target.layer else [], graph=nullcontext())
     leaf = x.detach().requires_grad_(x.is_floating_point())
     with taps.on(module), _embedded(module, x), Interceptor(rules).on(module, leaf):
         outputs = forward(module, leaf.clone(), log)

@@ -1,7 +1,7 @@
 """Reading and cutting a network at named layers, on a stand-in."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,22 +20,31 @@ class StopForward(Exception):
 class Taps:
     """The outputs of named layers during one forward pass.
 
-    With `graph`, an output that no graph leads to yet becomes a leaf, and autograd is switched on from
-    there: below the first layer nothing is recorded.
+    With `graph`, an output that no graph leads to yet becomes a leaf, and from there on autograd is switched
+    on, and that context entered: below the first layer nothing is recorded.
     """
 
     layers: Sequence[str]
-    graph: bool = False
+    graph: AbstractContextManager[Any] | None = None
     stop_after: bool = False
     outputs: dict[str, list[Tensor]] = field(default_factory=dict)
+    _open: ExitStack = field(default_factory=ExitStack, init=False)
+    _recording: bool = field(default=False, init=False)
 
     @contextmanager
     def on(self, module: nn.Module) -> Iterator[None]:
-        with ExitStack() as handles:
+        with self._open as handles:
             for base in dict.fromkeys(split_call(name)[0] for name in self.layers):
                 hook = find_layer(module, base).register_forward_hook(self._hook(base))
                 handles.callback(hook.remove)
             yield
+
+    def record(self) -> None:
+        """From here on there is a graph."""
+        torch.set_grad_enabled(True)  # the caller's context restores it
+        if self.graph is not None and not self._recording:
+            self._recording = True
+            self._open.enter_context(self.graph)
 
     def _hook(self, base: str) -> Callable[[nn.Module, Any, Any], Any]:
         def read(_module: nn.Module, _args: Any, output: Any) -> Any:
@@ -54,9 +63,9 @@ class Taps:
         return read
 
     def _cut(self, tensor: Tensor) -> Tensor:
-        if not self.graph:
+        if self.graph is None:
             return tensor.clone()
-        torch.set_grad_enabled(True)  # the caller's context restores it
+        self.record()
         return tensor if tensor.requires_grad else tensor.detach().requires_grad_()
 
     def _complete(self) -> bool:

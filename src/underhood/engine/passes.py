@@ -1,7 +1,9 @@
 """One pass through a network, forward or backward, and what can go wrong in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from underhood.engine.cones import Cone, whole
 from underhood.engine.hooks import StopForward, Taps
 from underhood.engine.intercept import Interceptor, Rules
 from underhood.engine.lean import lean
+from underhood.engine.narrow import Narrow
 from underhood.errors import BadModel, InvalidArgument, NotDifferentiable, OutOfMemory, UnderhoodError
 from underhood.models import Target
 from underhood.models.output import scores_of
@@ -153,8 +156,7 @@ def differentiate(  # noqa: PLR0917
         raise NotDifferentiable(WHOLE_NUMBERS)
     rules = rules.fresh() if rules else None
     before = _recorded(module, reference, target, at, log, rules) if rules and reference is not None else None
-    taps = _taps(target, at)
-    with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
+    with _recording(module, target, at, nullcontext() if rules else Narrow()) as taps:
         leaf = x if at else x.requires_grad_()
         interceptor = Interceptor(rules) if rules else None
         with interceptor.on(module, leaf) if interceptor else lean(module):
@@ -193,8 +195,8 @@ def differentiate_alike(  # noqa: PLR0917
     """`differentiate`, where inputs are the same: one forward pass, and a backward pass for each target."""
     if not at and not x.is_floating_point():
         raise NotDifferentiable(WHOLE_NUMBERS)
-    x, taps = x[same.first], _taps(target, at)
-    with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
+    x = x[same.first]
+    with _recording(module, target, at, Narrow()) as taps:
         leaf = x if at else x.requires_grad_()
         with lean(module):
             outputs = forward(module, leaf if at else leaf.clone(), log)[same.of]
@@ -217,9 +219,8 @@ def _recorded(  # noqa: PLR0917
     recorder = rules.recorder()
     if recorder is None:
         return None
-    taps = _taps(target, at)
-    # Gradients are on, as in the pass that follows: they say what depends on the input.
-    with torch.inference_mode(False), torch.set_grad_enabled(not at), taps.on(module):
+    # A graph, as in the pass that follows: it says what depends on the input.
+    with _recording(module, target, at, nullcontext()) as taps:
         leaf = reference if at else reference.requires_grad_()
         with Interceptor(recorder).on(module, leaf):
             outputs = forward(module, leaf if at else leaf.clone(), log)
@@ -227,8 +228,16 @@ def _recorded(  # noqa: PLR0917
         return _Reference(tuple(taps[name].detach() for name in at) or (leaf.detach(),), s.detach())
 
 
-def _taps(target: Target, at: Sequence[str]) -> Taps:
-    return Taps([*at, *([target.layer] if target.layer else [])], graph=True)
+@contextmanager
+def _recording(
+    module: nn.Module, target: Target, at: Sequence[str], graph: AbstractContextManager[Any]
+) -> Iterator[Taps]:
+    """Taps on what is asked about; there is a graph from the start, or from the layers `at` on."""
+    taps = Taps([*at, *([target.layer] if target.layer else [])], graph=graph)
+    with torch.inference_mode(False), torch.no_grad(), taps.on(module):
+        if not at:
+            taps.record()
+        yield taps
 
 
 def _seed(read: Tensor, target: Target, rules: Rules | None) -> tuple[Tensor, Tensor | None]:
