@@ -1,8 +1,11 @@
 """`Explanation`: the map, its largest places, its files, written whole or not at all."""
 
 import base64
+import copy
 import errno
+import hashlib
 import json
+import pickle
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
@@ -249,3 +252,29 @@ def test_an_explanation_cannot_be_changed_but_copied_with_changes(found: uh.Expl
     with pytest.raises(AttributeError):
         found[0].target = "other"  # type: ignore[misc]
     assert replace(found[0], target="other").target == "other"
+
+
+def test_the_subject_is_the_input_as_it_was_explained() -> None:
+    x = pictures(1, 32)[0]
+    expected, (low, high) = hashlib.sha256(x.numpy().tobytes()).hexdigest(), x.aminmax()
+    picture = ((x - low) / (high - low) * 255).round().permute(1, 2, 0).numpy()
+    subject = uh.Saliency()(uh.Model(resnet18()), x, 0).subject
+    x.zero_()
+    assert subject.digest == expected
+    assert np.abs(subject.pixels - picture).max() <= 1
+    assert subject.pixels is subject.pixels
+
+
+def test_a_subject_that_nobody_read_can_be_compared_copied_and_pickled() -> None:
+    def ask() -> Subject:
+        subject: Subject = uh.Saliency()(uh.Model(resnet18()), X[0], 0).subject
+        return subject
+
+    expected = ask().digest
+    for again in (pickle.loads(pickle.dumps(ask())), copy.deepcopy(ask()), replace(ask(), name="x")):
+        assert again.digest == expected
+        assert again.pixels.shape == (32, 32, 3)
+    assert Subject("row", "x") == Subject("row", lambda: "x")
+    assert Subject("row", "x").pixels is None
+    with pytest.raises(TypeError, match="digest"):
+        Subject("row")  # type: ignore[call-arg]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -240,14 +241,14 @@ def _explanations(
     method: Method,
     attribution: Attribution,
     run: Run,
-    subjects: Sequence[Subject],
+    subjects: Sequence[tuple[Subject, Tensor]],
     facts: Mapping[str, Any],
 ) -> Iterator[Explanation]:
     """One explanation per input from a batch's attribution."""
     model, target = run.engine.model, run.target
     labels = _fitting(tuple(model.labels) if model.labels else None, run.outputs)
     settings = replace(run.engine.settings, progress=None, cancel=None)
-    for i, subject in enumerate(subjects):
+    for i, (subject, x) in enumerate(subjects):
         row = torch.tensor([i])
         asked = target.rows(row)
         yield Explanation(
@@ -266,7 +267,7 @@ def _explanations(
             no_signal=attribution.no_signal[i] if attribution.no_signal else None,
             arrays={name: a[i].numpy().copy() for name, a in attribution.arrays.items()},
             provenance=facts,
-            origin=Origin(model, run.inputs[row], asked, method, settings),
+            origin=Origin(model, x, asked, method, settings),
         )
 
 
@@ -278,5 +279,7 @@ def _fitting(labels: tuple[str, ...] | None, outputs: Tensor) -> tuple[str, ...]
     return named(labels, outputs.shape[1])
 
 
-def _subject(model: Model, name: str, x: Tensor) -> Subject:
-    return Subject(name, digest(x), displayed(model, x))
+def _subject(model: Model, name: str, x: Tensor) -> tuple[Subject, Tensor]:
+    """With the input (1, …) itself, safe from what the user does to it later."""
+    kept = x.clone()
+    return Subject(name, partial(digest, kept), partial(displayed, model, kept)), kept[None]

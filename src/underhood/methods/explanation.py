@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from underhood.errors import UnknownName
 from underhood.methods.card import Card
+from underhood.methods.deferred import Deferred
 from underhood.models import Model, Prediction, Target
 from underhood.plugins import plugin
 
@@ -31,12 +32,18 @@ class Subject:
     digest: sha256 of the network's input as float32 bytes.
     pixels: the picture as the network saw it, (H, W, 3) uint8; None where the input is no picture.
     features: names of a row's columns or a text's tokens, where they are known.
+
+    Digest and picture are made when they are first read, as for a small network they cost as much as a map.
     """
 
     name: str
-    digest: str
-    pixels: NDArray[np.uint8] | None = None
+    digest: Deferred[str] = Deferred()  # noqa: RUF009 - a descriptor
+    pixels: Deferred[NDArray[np.uint8] | None] = Deferred(None)  # noqa: RUF009
     features: tuple[str, ...] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles hold what is read, not what it would be made from."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True, eq=False)
