@@ -189,3 +189,20 @@ def test_an_unchanged_model_stands_in_once() -> None:
     assert model.seen() is seen
     model.module.conv1.weight.data.mul_(2)
     assert model.seen() is not seen
+
+
+def test_tensors_of_every_type_are_seen_to_change_through_data() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for number, dtype in enumerate((torch.float32, torch.float64, torch.int64, torch.bool)):
+                self.register_buffer(f"one{number}", torch.ones(5, dtype=dtype))
+                self.register_buffer(f"other{number}", torch.ones(6000, 2, dtype=dtype)[:, 0])
+
+    net = Mixed()
+    model = uh.Model(net)
+    for buffer in net.buffers():
+        seen = model.seen()
+        assert model.seen() is seen
+        buffer.data[3] = 0
+        assert model.seen() is not seen

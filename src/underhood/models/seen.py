@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 CONTAINERS = {dict, OrderedDict, list, set}
 SEALED = (bool, int, float, str, tuple, type(None), Tensor, nn.Module, type, FunctionType, *CONTAINERS)
+END = object()
 SAMPLE = 1024  # values of a tensor, or one in each row where those are more
 
 
@@ -26,11 +27,11 @@ class Seen:
 
     owners: tuple[Any, ...]  # of attributes: the module, those inside it, and other objects they hold
     containers: tuple[Any, ...]  # that are attributes: of parameters, hooks, …
-    objects: tuple[Any, ...]  # all that these hold
+    objects: tuple[Any, ...]  # all that these hold, and END
     tensors: tuple[Tensor, ...]
     states: tuple[Any, ...]  # of the tensors
-    views: tuple[Tensor, ...]  # of some of their values
-    sample: Tensor  # what those were
+    views: tuple[tuple[Tensor, ...], ...]  # of some of their values, those of a kind together
+    sample: tuple[Tensor, ...]  # what those were
 
     @staticmethod
     def of(module: nn.Module) -> "Seen":
@@ -42,18 +43,17 @@ class Seen:
         objects = tuple(_held(owners, containers))
         tensors = _of_types(objects, lambda kind: issubclass(kind, Tensor))
         with torch.inference_mode(False), torch.no_grad():
-            views = tuple(_spread(t) for t in tensors if t.layout is torch.strided and not t.is_quantized)
+            views = _by_kind(_spread(t) for t in tensors if t.layout is torch.strided and not t.is_quantized)
             states = tuple(map(_state, tensors))
-            return Seen(owners, containers, objects, tensors, states, views, _values(views))
+            return Seen(owners, containers, (*objects, END), tensors, states, views, _values(views))
 
     def unchanged(self) -> bool:
         """Whether the module still is as it was; far cheaper than seeing it anew."""
-        now = list(_held(self.owners, self.containers))
+        now = chain(_held(self.owners, self.containers), (END,))
         return (
-            len(now) == len(self.objects)
-            and all(map(operator.is_, now, self.objects))
+            all(map(operator.is_, now, self.objects))
             and tuple(map(_state, self.tensors)) == self.states
-            and torch.equal(_values(self.views), self.sample)
+            and all(map(torch.equal, _values(self.views), self.sample))
         )
 
 
@@ -76,10 +76,19 @@ def _state(tensor: Tensor) -> tuple[int, int, torch.Size]:
     return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.shape
 
 
-def _values(views: Sequence[Tensor]) -> Tensor:
+def _by_kind(views: Iterable[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
+    """Joining them takes a third less time where all are of one type, and in one piece or not."""
+    kinds: dict[Any, list[Tensor]] = {}
+    for view in views:
+        kinds.setdefault((view.dtype, view.device, view.is_contiguous()), []).append(view)
+    return tuple(map(tuple, kinds.values()))
+
+
+def _values(views: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
     with torch.inference_mode(False), torch.no_grad():
-        flat = [view if view.ndim == 1 else view.flatten() for view in views]
-        return torch.cat([view if view.is_cpu else view.cpu() for view in flat] or [torch.zeros(0)])
+        return tuple(
+            torch.cat([view if view.ndim == 1 else view.flatten() for view in kind]).cpu() for kind in views
+        )
 
 
 def _spread(tensor: Tensor) -> Tensor:
