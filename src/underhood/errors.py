@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+MUCH_LESS_ALIKE = 0.15  # than the nearest name: what is is not offered
+
 
 class UnderhoodError(Exception):
     """Base of every error Underhood raises on purpose; its text is one sentence for the user."""
@@ -49,13 +51,19 @@ class Cancelled(UnderhoodError):
 
 
 class MissingExtra(UnderhoodError, ImportError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed, or does not load."""
 
-    def __init__(self, package: str, extra: str):
-        super().__init__(
-            f"This needs the package '{package}', which is not installed or does not load here; "
-            f"install it with: pip install 'underhood[{extra}]'."
-        )
+    def __init__(self, package: str, extra: str, broken: str | None = None):
+        if broken is None:
+            super().__init__(
+                f"This needs the package '{package}', which is not installed; "
+                f"install it with: pip install 'underhood[{extra}]'."
+            )
+        else:
+            super().__init__(
+                f"The package '{package}' is installed, but does not load here ({broken}): install it, and "
+                "what it needs, in versions and builds that go with this PyTorch."
+            )
 
 
 def _offer(name: str, known: tuple[str, ...]) -> str:
@@ -64,6 +72,8 @@ def _offer(name: str, known: tuple[str, ...]) -> str:
         return "none is known here."
     lower = {candidate.lower(): candidate for candidate in reversed(known)}
     near = difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)
+    likeness = [difflib.SequenceMatcher(None, key, name.lower()).ratio() for key in near]
+    near = [key for key, ratio in zip(near, likeness, strict=True) if ratio >= likeness[0] - MUCH_LESS_ALIKE]
     near += [key for key in lower if name.lower() in key and key not in near]
     if near:
         return "did you mean " + " or ".join(f"'{lower[key]}'" for key in near[:5]) + "?"

@@ -64,6 +64,26 @@ def test_json_is_one_document_that_holds_what_was_said(folder):
     assert told["explanations"][0]["provenance"]["seed"] == 0
 
 
+def test_json_tells_of_a_failure_of_every_input_too(folder):
+    done = explained(folder, "--json", inputs=("nosuch.png",))
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["explanations"] == []
+    assert told["output"] is None
+    [(name, reason)] = told["failures"].items()
+    assert name.endswith("nosuch.png")
+    assert done.stderr == f"Error: {reason}\n"
+    assert done.stderr.count("nosuch.png") == 1
+
+
+def test_a_large_gap_of_a_path_says_what_brings_it_down(folder):
+    few = explained(folder, "--method", "integrated_gradients", "--json")
+    gap = json.loads(few.stdout)["explanations"][0]["diagnostics"]["relative_gap"]
+    said = explained(folder, "--method", "integrated_gradients").stdout
+    assert ("(large: take more steps, or a tolerance)" in said) == (gap > 0.05)
+    assert all(line == line.rstrip() for line in said.splitlines())
+
+
 def test_several_targets_are_explained_from_one_set_of_passes(folder):
     both = ("--target", "malignant", "--target", "benign", "--json")
     done = explained(folder, *both, "--method", "saliency", "--method", "integrated_gradients")

@@ -14,6 +14,7 @@ from tests.support.toys import CN, ML
 from tests.support.untrained import untrained
 from underhood.errors import BadModel, BadWeights, InvalidArgument, MissingExtra, UnderhoodError, UnknownName
 from underhood.models import Model, Preprocess, load
+from underhood.models.schemes.library import library
 
 PICTURE = Image.new("RGB", (300, 250), (90, 120, 150))
 
@@ -60,7 +61,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
         ("torchvision:resnet81", UnknownName, "'resnet18'"),
         ("torchvision:fasterrcnn_resnet50_fpn", UnknownName, "no torchvision classifier"),
         ("timm:vit_tiny_patch16_242", UnknownName, "did you mean 'vit_tiny_patch16_224'"),
-        ("hf:/no/such/folder", BadModel, "could not be loaded: .*--weights"),
+        ("hf:/no/such/folder", BadModel, "could not be loaded: .*hf:FOLDER"),
         ("demo:honset", UnknownName, "did you mean 'honest'"),
         ("file:no_such_file.py:build", InvalidArgument, "there is no file 'no_such_file.py'"),
         ("file:build.py", InvalidArgument, "must be file:PATH.py:FUNCTION"),
@@ -72,6 +73,17 @@ def test_a_source_that_leads_nowhere_is_refused(source: str, error: type[Underho
         pytest.importorskip({"hf": "transformers"}.get(scheme, scheme))
     with pytest.raises(error, match=words):
         load(source)
+
+
+def test_a_library_that_does_not_load_is_told_from_one_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "brokenlib.py").write_text("raise RuntimeError('operator x::y does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtra, match=r"installed, but does not load here \(RuntimeError: operator x"):
+        library("brokenlib", "timm")
+    with pytest.raises(MissingExtra, match=r"'nosuchlib', which is not installed"):
+        library("nosuchlib", "timm")
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

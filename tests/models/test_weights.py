@@ -97,7 +97,8 @@ def test_what_does_not_fit_is_reported_by_name_and_nothing_changes(
         load_weights(net, tmp_path / "weights.pt")
     assert str(refused.value) == (
         "weights.pt does not fit this architecture: 1 missing (0.bias); 1 unexpected (extra.weight); "
-        "1 of another shape (3.weight is (5, 16), should be (2, 16))."
+        "1 of another shape (3.weight is (5, 16), should be (2, 16)). Give the weights of this model, or the "
+        "model of these weights."
     )
     assert same(net, before)
 

@@ -19,11 +19,16 @@ def destination(out: str, suffixes: Sequence[str]) -> Path:
     return path
 
 
+def failed(name: str, reason: str) -> str:
+    """What failed and why, named once."""
+    return reason if name in reason else f"{name}: {reason}"
+
+
 def write(explanations: Iterator[Explanation], path: Path, failures: dict[str, str], command: str) -> None:
     """Explain and write as it goes; nothing is written where nothing could be explained."""
     first = next(explanations, None)
     if first is None:
-        told = [f"{name}: {reason}" for name, reason in failures.items()]
+        told = [failed(name, reason) for name, reason in failures.items()]
         raise UnderhoodError("\n".join(told) or "There is nothing to explain.")
 
     def all_of_them() -> Iterator[Explanation]:

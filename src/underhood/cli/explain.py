@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from underhood.cli.checking import as_level, checked, flat, verdict_line
-from underhood.cli.destination import destination, write
+from underhood.cli.destination import destination, failed, write
 from underhood.cli.progress import progress
 from underhood.engine import Settings
-from underhood.errors import InvalidArgument
+from underhood.errors import InvalidArgument, UnderhoodError
 from underhood.inputs import as_baseline, find_pictures
 from underhood.methods import Explanation, Method, RawAttention, as_methods, explain_each
 from underhood.methods.explain import is_open
@@ -89,15 +89,24 @@ def run(asked: Request, command: str) -> int:
                     lines.update(dict.fromkeys(_said(record)))
                 yield done
 
-        write(stream(), path, failures, command)
+        try:
+            write(stream(), path, failures, command)
+        except UnderhoodError:
+            if asked.as_json and failures:  # of every input
+                _print_json(None, records, failures)
+            raise
     if asked.as_json:
-        told = {"output": str(path), "explanations": records, "failures": failures}
-        click.echo(json.dumps(told, indent=2, allow_nan=False))
+        _print_json(path, records, failures)
     else:
         _print(lines, path)
     for name, reason in failures.items():
-        click.echo(f"Error: {name}: {reason}", err=True)
+        click.echo(f"Error: {failed(name, reason)}", err=True)
     return 1 if failures else 0
+
+
+def _print_json(path: Path | None, records: list[dict[str, Any]], failures: dict[str, str]) -> None:
+    told = {"output": path and str(path), "explanations": records, "failures": failures}
+    click.echo(json.dumps(told, indent=2, allow_nan=False))
 
 
 def _methods(names: Sequence[str], baseline: str | None, layer: str | None) -> list[Method]:
@@ -157,8 +166,10 @@ def _said(record: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     told = ", ".join(
         f"{SHOWN[k]} {v:.3g}" if isinstance(v, float) else f"{SHOWN[k]} {v}" for k, v in facts.items()
     )
+    if "steps" in record["parameters"] and facts.get("relative_gap", 0) > LARGE_GAP:
+        told += " (large: take more steps, or a tolerance)"
     warning = f"  no signal: {record['no_signal']}" if record["no_signal"] else ""
-    yield name, target, record["method"], f"  {record['method']:<22}{told}{warning}"
+    yield name, target, record["method"], f"  {record['method']:<22}{told}{warning}".rstrip()
     if record["verdict"]:
         yield name, target, record["method"], f"    {verdict_line(record['verdict'])}"
 
@@ -170,6 +181,7 @@ def _shown(output: dict[str, Any]) -> str:
 
 
 NOTE = "a note"
+LARGE_GAP = 0.05  # of the difference in score that the values should sum to
 SHOWN = {
     "layer": "layer",
     "relative_gap": "completeness gap",

@@ -296,7 +296,10 @@ def _not_finite(module: nn.Module, x: Tensor) -> UnderhoodError:
         return InvalidArgument("The input holds NaN or infinite values.")
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            return BadModel(f"The model's weights hold NaN or infinite values, first in '{name}'.")
+            return BadModel(
+                f"The model's weights hold NaN or infinite values, first in '{name}'; load a checkpoint from "
+                "before training went wrong."
+            )
     return BadModel("The model's scores are NaN or infinite for a finite input.")
 
 

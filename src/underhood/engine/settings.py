@@ -47,7 +47,8 @@ def pick_device(wanted: str | torch.device, module: torch.nn.Module) -> torch.de
             device = torch.device(wanted)
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
-            raise InvalidArgument(f"There is no device '{wanted}' here.") from error
+            there = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+            raise InvalidArgument(f"There is no device '{wanted}' here; there is {there}.") from error
         return device
     first = next(module.parameters(), None)
     if first is not None and first.device.type not in ("cpu", "meta"):

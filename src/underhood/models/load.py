@@ -72,8 +72,8 @@ def _built(source: str | nn.Module | Model, *, pretrained: bool) -> Model:
     scheme, colon, name = source.partition(":")
     if not colon or not name:
         raise InvalidArgument(
-            f"'{source}' names no model; write a scheme and a name, such as "
-            "torchvision:resnet50, timm:vit_tiny_patch16_224, file:my_model.py:build or demo:honest."
+            f"'{source}' names no model; write a scheme and a name, such as torchvision:resnet50, "
+            "timm:vit_tiny_patch16_224, file:my_model.py:build, demo:honest, demo:cheating or demo:vit."
         )
     if scheme in SCHEMES:
         return SCHEMES[scheme](name, pretrained)

@@ -350,7 +350,8 @@ def check_class(index: int | str, count: int) -> None:
     if isinstance(index, str):
         raise InvalidArgument(f"Class label '{index}' was not looked up; use as_target().")
     if index >= count:
-        raise InvalidArgument(f"There is no class {index}; the model has {count}, counted from 0.")
+        known = f"classes 0 to {count - 1}" if count > 1 else "class 0 alone"
+        raise InvalidArgument(f"There is no class {index}; the model has {known}.")
 
 
 def _find_label(label: str, labels: Labels) -> int:

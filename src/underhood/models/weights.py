@@ -28,12 +28,17 @@ def load_weights(module: nn.Module, path: str | Path, *, trust: bool = False) ->
     state = _in_current_names(module, _without_prefix(state, own))
     problems = _mismatches(state, own)
     if problems:
-        raise BadWeights(f"{Path(path).name} does not fit this architecture: {'; '.join(problems)}.")
+        raise BadWeights(
+            f"{Path(path).name} does not fit this architecture: {'; '.join(problems)}. Give the weights "
+            "of this model, or the model of these weights."
+        )
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items()})
 
 
 def read_state(path: Path, *, trust: bool = False) -> dict[str, Tensor]:
     """Name → tensor from a weight file; state dicts nested under the usual keys are found."""
+    if path.is_dir():
+        raise BadWeights(f"'{path}' is a folder; give a .safetensors, .pt or .pth file in it.")
     if not path.is_file():
         raise BadWeights(f"There is no weight file '{path}'.")
     loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _unpickle(path, trust)
@@ -42,7 +47,9 @@ def read_state(path: Path, *, trust: bool = False) -> dict[str, Tensor]:
     if isinstance(loaded, nn.Module):
         loaded = loaded.state_dict()
     if not isinstance(loaded, Mapping) or not loaded:
-        raise BadWeights(f"{path.name} holds no weights: found {_describe(loaded)}.")
+        raise BadWeights(
+            f"{path.name} holds no weights: found {_describe(loaded)}; give a file with a state dict."
+        )
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
     if not tensors:
         raise BadWeights(
@@ -66,7 +73,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise BadWeights(f"{path.name} is not a readable safetensors file: {error}.") from error
+        raise BadWeights(
+            f"{path.name} is not a readable safetensors file ({error}); copy or download it again."
+        ) from error
 
 
 def _unpickle(path: Path, trust: bool) -> Any:
@@ -92,7 +101,7 @@ def _unreadable(path: Path) -> BadWeights:
             f"{path.name} holds the Python object '{name}', and unpickling that could run code of its "
             "author; ask for a file of plain tensors or safetensors."
         )
-    return BadWeights(f"{path.name} is not a readable PyTorch weight file.")
+    return BadWeights(f"{path.name} is not a readable PyTorch weight file; copy or download it again.")
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -18,6 +18,7 @@ MANY_MAPS = 7  # from here on an input has a list of contents, and what is said 
 MANY_BARS = 40  # a longer row of values is cut to its largest
 PER_MAP = (
     "notes",
+    "inputs",
     "forward_passes",
     "partial_passes",
     "backward_passes",

@@ -8,10 +8,16 @@ from underhood.models.model import Model
 from underhood.models.preprocess import Preprocess
 from underhood.models.schemes.library import built, library
 
+FOLDER = (
+    "Where nothing can be downloaded, give a folder with the model's config.json, preprocessor_config.json "
+    "and weights: hf:FOLDER."
+)
+
 
 def from_hf(name: str, pretrained: bool) -> Model:
     """An image classifier of transformers with its processor; without weights only its configuration."""
     transformers = library("transformers", "hf")
+    transformers.utils.logging.disable_progress_bar()
     auto = transformers.AutoModelForImageClassification
 
     def build() -> nn.Module:
@@ -19,8 +25,8 @@ def from_hf(name: str, pretrained: bool) -> Model:
             return auto.from_pretrained(name)
         return auto.from_config(transformers.AutoConfig.from_pretrained(name))
 
-    module = built(build, f"hf:{name}")
-    processor = built(lambda: transformers.AutoImageProcessor.from_pretrained(name), f"hf:{name}")
+    module = built(build, f"hf:{name}", FOLDER)
+    processor = built(lambda: transformers.AutoImageProcessor.from_pretrained(name), f"hf:{name}", FOLDER)
     id2label = module.config.id2label
     return Model(
         module,

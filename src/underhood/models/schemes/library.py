@@ -13,18 +13,27 @@ def library(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, RuntimeError) as error:  # a broken torchvision raises RuntimeError
-        raise MissingExtra(module.partition(".")[0], extra) from error
+        package = module.partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError) and error.name == package
+        raise MissingExtra(package, extra, None if absent else _root(error)) from error
 
 
-def built(build: Callable[[], Any], source: str) -> Any:
+WEIGHTS = "Where the weights cannot be downloaded, give a file with --weights."
+
+
+def built(build: Callable[[], Any], source: str, instead: str = WEIGHTS) -> Any:
     """What the library builds, which may need a download; where that fails, an error that says what to do."""
     try:
         return build()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise BadModel(
-            f"{source} could not be loaded: {sentence(error)} Where the weights cannot be "
-            "downloaded, give a file with --weights."
-        ) from error
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        raise BadModel(f"{source} could not be loaded: {sentence(error)} {instead}") from error
+
+
+def _root(error: BaseException) -> str:
+    """What went wrong first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return sentence(error).rstrip(".")
 
 
 def sentence(error: BaseException) -> str:
