@@ -350,7 +350,7 @@ def check_class(index: int | str, count: int) -> None:
     if isinstance(index, str):
         raise InvalidArgument(f"Class label '{index}' was not looked up; use as_target().")
     if index >= count:
-        known = f"classes 0 to {count - 1}" if count > 1 else "class 0 alone"
+        known = f"{count}, counted from 0" if count > 1 else "class 0 alone"
         raise InvalidArgument(f"There is no class {index}; the model has {known}.")
 
 
