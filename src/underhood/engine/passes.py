@@ -156,7 +156,7 @@ def differentiate(  # noqa: PLR0917
         raise NotDifferentiable(WHOLE_NUMBERS)
     rules = rules.fresh() if rules else None
     before = _recorded(module, reference, target, at, log, rules) if rules and reference is not None else None
-    with _recording(module, target, at, nullcontext() if rules else Narrow()) as taps:
+    with _recording(module, target, at, nullcontext() if rules else _narrow(at)) as taps:
         leaf = x if at else x.requires_grad_()
         interceptor = Interceptor(rules) if rules else None
         with interceptor.on(module, leaf) if interceptor else lean(module):
@@ -196,7 +196,7 @@ def differentiate_alike(  # noqa: PLR0917
     if not at and not x.is_floating_point():
         raise NotDifferentiable(WHOLE_NUMBERS)
     x = x[same.first]
-    with _recording(module, target, at, Narrow()) as taps:
+    with _recording(module, target, at, _narrow(at)) as taps:
         leaf = x if at else x.requires_grad_()
         with lean(module):
             outputs = forward(module, leaf if at else leaf.clone(), log)[same.of]
@@ -226,6 +226,11 @@ def _recorded(  # noqa: PLR0917
             outputs = forward(module, leaf if at else leaf.clone(), log)
             s = target.score(taps[target.layer] if target.layer else outputs)
         return _Reference(tuple(taps[name].detach() for name in at) or (leaf.detach(),), s.detach())
+
+
+def _narrow(at: Sequence[str]) -> AbstractContextManager[Any]:
+    """Above layers; of a pass through all of them the last block is too small a part to look for."""
+    return Narrow() if at else nullcontext()
 
 
 @contextmanager
