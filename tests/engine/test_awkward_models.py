@@ -180,7 +180,7 @@ def test_a_model_with_one_output_is_explained_for_class_0() -> None:
         explanation = uh.Saliency()(net, torch.randn(4), None)
         assert explanation.prediction.index == 0
         assert 0 < explanation.prediction.probabilities[0] < 1
-        with pytest.raises(uh.UnderhoodError, match="no class 1; the model has 1"):
+        with pytest.raises(uh.UnderhoodError, match="no class 1; the model has class 0 alone"):
             uh.Saliency()(net, torch.randn(4), 1)
 
 
