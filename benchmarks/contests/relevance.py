@@ -80,7 +80,7 @@ def lrp(scene: Scene) -> Match:
 CONTESTS = (
     Timed(
         "lrp",
-        "LRP, 16 inputs at once",
+        "LRP, 16 inputs",
         "at most 2.5 × forward and backward pass; at least 3 × faster than zennit on ResNet-18.",
         2.5,
         lrp,
