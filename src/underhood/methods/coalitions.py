@@ -5,7 +5,7 @@ worth v(z) is the score of the input with all other groups absent, averaged over
 Inputs play one by one, each with groups of its own, so that a batch equals its inputs one by one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -21,7 +21,7 @@ from underhood.inputs import Absence, Baseline
 from underhood.inputs.players import Players
 from underhood.methods.method import Attribution
 
-LOOK = 64  # coalitions between two looks at the error
+LOOK = 32  # pairs of coalitions between two looks at the error, at least
 
 
 class Game:
@@ -104,15 +104,24 @@ class Payoff:
         return float(self.error.mean() / self.values.abs().max().clamp(min=torch.finfo().tiny))
 
 
-def settled(explain: Callable[[int], Payoff], counts: Sequence[int], error: float | None) -> Payoff:
+def settled(explain: Callable[[int], Payoff], counts: Iterable[int], error: float | None) -> Payoff:
     """`explain` of the last count; or of the first that brings the relative standard error below `error`."""
-    if error is None:
-        return explain(counts[-1])
-    for count in counts:
-        payoff = explain(count)
-        if payoff.relative_error <= error:
-            break
-    return payoff
+    *others, last = counts
+    if error is not None:
+        for count in others:
+            payoff = explain(count)
+            if payoff.relative_error <= error:
+                return payoff
+    return explain(last)
+
+
+def looks(first: int, last: int) -> Iterator[int]:
+    """Numbers of pairs, ever further apart: the time of a regression grows faster than they do."""
+    count = first
+    while count < last:
+        yield count
+        count = max(count + LOOK, count * 9 // 8)
+    yield last
 
 
 def played(

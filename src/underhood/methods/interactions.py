@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 RATIOS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # of f's variance to what it leaves
-MOST = 1500  # coalitions that f is learned from: its time grows with their cube
+MOST = 1000  # coalitions that f is learned from: its time grows with their cube
 FEW = 3  # coalitions more than what explains them first, at least
 SPANNED = 0.01  # of the usual freedom: with less a coalition is fitted by terms of its own
 

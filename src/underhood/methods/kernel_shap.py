@@ -27,7 +27,7 @@ from underhood.inputs.baseline import BaselineLike, as_whole
 from underhood.inputs.players import GroupingLike, check_grouping, players
 from underhood.inputs.random import COALITIONS, generator
 from underhood.methods.card import Card
-from underhood.methods.coalitions import LOOK, Game, Payoff, played, settled
+from underhood.methods.coalitions import LOOK, Game, Payoff, looks, played, settled
 from underhood.methods.interactions import Interactions
 from underhood.methods.method import Attribution, Method, check_error
 
@@ -82,8 +82,8 @@ class KernelSHAP(Method):
                 f"{self.n}; or give fewer groups."
             )
         pairs = Pairs.drawn(M, most, game.run.seed)
-        looks = range(min(max(2 * fewest, LOOK // 2), most), most, LOOK // 2)
-        return settled(lambda count: self._fitted(game, pairs.first(count)), [*looks, most], self.error)
+        counts = looks(max(2 * fewest, LOOK), most)
+        return settled(lambda count: self._fitted(game, pairs.first(count)), counts, self.error)
 
     def _fitted(self, game: Game, pairs: "Pairs") -> Payoff:
         both = game.worth(torch.cat((pairs.kept, ~pairs.kept))).reshape(2, -1)

@@ -23,7 +23,7 @@ from underhood.inputs.baseline import BaselineLike, as_baseline
 from underhood.inputs.players import GroupingLike, check_grouping, players
 from underhood.inputs.random import COALITIONS, generator
 from underhood.methods.card import Card
-from underhood.methods.coalitions import LOOK, Game, Payoff, all_coalitions, played, settled
+from underhood.methods.coalitions import LOOK, Game, Payoff, all_coalitions, looks, played, settled
 from underhood.methods.local_fit import Known, LocalFit, cosine_kernel, size_terms
 from underhood.methods.method import Attribution, Method, check_error
 
@@ -76,11 +76,9 @@ class LIME(Method):
             raise InvalidArgument(f"With {M} groups LIME needs n of at least {2 * M + 20}, not {self.n}.")
         rng = generator(game.run.seed, COALITIONS)
         kept = torch.from_numpy(rng.random((most, M)) < 0.5)
-        looks = range(max(LOOK // 2, 2 * M), most, LOOK // 2)
         both = torch.stack((kept, ~kept), 1)  # (pairs, 2, M)
-        return settled(
-            lambda count: self._fitted(game, both[:count].reshape(-1, M)), [*looks, most], self.error
-        )
+        counts = looks(max(2 * M, LOOK), most)
+        return settled(lambda count: self._fitted(game, both[:count].reshape(-1, M)), counts, self.error)
 
     def _fitted(self, game: Game, kept: Tensor, *, sampled: bool = True) -> Payoff:
         kernel, worth = cosine_kernel(torch.arange(game.count + 1), game.count, self.width), game.worth(kept)

@@ -98,8 +98,7 @@ class ShapleySampling(Method):
         rng = generator(game.run.seed, PERMUTATIONS)
         most = self.permutations // 2
         orders = torch.stack([torch.from_numpy(rng.permutation(game.count)) for _ in range(most)])
-        looks = range(min(4, most), most, 2)
-        return settled(lambda count: _mean(game, orders[:count]), [*looks, most], self.error)
+        return settled(lambda count: _mean(game, orders[:count]), [*range(4, most, 2), most], self.error)
 
 
 def _mean(game: Game, orders: Tensor) -> Payoff:
