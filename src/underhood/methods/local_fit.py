@@ -26,9 +26,8 @@ def chances(kernel: Tensor) -> Tensor:
 def size_terms(kernel: Tensor) -> Tensor:
     """Polynomials in the size 0…M, (M + 1, k), orthogonal to 1 and the size itself over all coalitions."""
     M = len(kernel) - 1
-    powers = (2 * torch.arange(M + 1.0, dtype=torch.float64)[:, None] / M - 1) ** torch.arange(
-        min(DEGREE, M // 3) + 1
-    )
+    share = 2 * torch.arange(M + 1.0, dtype=torch.float64)[:, None] / M - 1
+    powers = share ** torch.arange(min(DEGREE, M // 3) + 1)
     _, mixing = torch.linalg.qr(chances(kernel).sqrt()[:, None] * powers)
     return torch.linalg.solve_triangular(mixing, powers, upper=True, left=False)[:, 2:]
 
@@ -89,23 +88,19 @@ class LocalFit:
         penalty = torch.diag(ridge * (torch.arange(x.shape[1]) < M).double())
         squares = (centred.T * pi) @ centred
         inverse = torch.linalg.pinv(squares + penalty, rtol=1e-12, hermitian=True)
-        root, share = pi.sqrt()[:, None], pi.sqrt()[:, None] * centred @ inverse[:, :M]
-        if known is None:
-            fit = inverse @ (centred.T @ (pi * v))
-            missing = pi.sqrt() * (v - centred @ fit)
-            design = torch.cat((p.sqrt()[:, None], root * centred @ symmetric_root(inverse)), 1)
-        else:
-            rest = v - (known.at - p @ known.at)
-            fit = inverse @ (centred.T @ (pi * rest) + squares[:, :M] @ known.weights)
-            left = rest - centred @ fit + centred[:, :M] @ known.weights
-            left[: len(known.missed)] = known.missed
-            missing, design = pi.sqrt() * left, torch.zeros_like(share)
+        known = known or Known(torch.zeros_like(v), v.new_zeros(M), v.new_zeros(0))
+        rest = v - (known.at - p @ known.at)
+        fit = inverse @ (centred.T @ (pi * rest) + squares[:, :M] @ known.weights)
+        left, root = rest - centred @ fit + centred[:, :M] @ known.weights, pi.sqrt()[:, None] * centred
+        design = torch.cat((p.sqrt()[:, None], root @ symmetric_root(inverse)), 1)
+        left[: len(known.missed)] = known.missed
+        design[: len(known.missed)] = 0  # these were missed by a fit that they had no part in
         missed, total = v - centred[:, :M] @ fit[:M], float(p @ v.square())
         return cls(
             fit[:M],
             intercept=float(p @ (worth - kept.double() @ fit[:M])),
             r2=1 - float(p @ missed.square()) / total if total > 0 else 0.0,
-            parts=(design, share, missing),
+            parts=(design, root @ inverse[:, :M], pi.sqrt() * left),
         )
 
     def standard_error(self) -> Tensor:
