@@ -132,6 +132,22 @@ def test_a_transformers_folder_is_loaded_with_its_processor_and_labels(hf_folder
     assert torch.allclose(torch.from_numpy(prediction.scores), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_transformers_bars_are_silent_where_redirected_and_then_as_they_were(
+    hf_folder: Path, shown: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logging = pytest.importorskip("transformers").utils.logging
+    before = logging.is_progress_bar_enabled()
+    set_to = {True: logging.enable_progress_bar, False: logging.disable_progress_bar}
+    set_to[shown]()
+    try:
+        load(f"hf:{hf_folder}")
+        assert logging.is_progress_bar_enabled() == shown
+        assert not capfd.readouterr().err
+    finally:
+        set_to[before]()
+
+
 def test_a_transformers_configuration_takes_weights_from_a_file(hf_folder: Path) -> None:
     given = load(f"hf:{hf_folder}")
     assert load(f"hf:{hf_folder}", weights=hf_folder / "model.safetensors").digest == given.digest

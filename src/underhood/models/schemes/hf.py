@@ -1,5 +1,8 @@
 """hf:NAME-OR-FOLDER: image classifiers of transformers."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -17,7 +20,6 @@ FOLDER = (
 def from_hf(name: str, pretrained: bool) -> Model:
     """An image classifier of transformers with its processor; without weights only its configuration."""
     transformers = library("transformers", "hf")
-    transformers.utils.logging.disable_progress_bar()
     auto = transformers.AutoModelForImageClassification
 
     def build() -> nn.Module:
@@ -25,7 +27,8 @@ def from_hf(name: str, pretrained: bool) -> Model:
             return auto.from_pretrained(name)
         return auto.from_config(transformers.AutoConfig.from_pretrained(name))
 
-    module = built(build, f"hf:{name}", FOLDER)
+    with _bars_for_eyes_alone(transformers.utils.logging):
+        module = built(build, f"hf:{name}", FOLDER)
     processor = built(lambda: transformers.AutoImageProcessor.from_pretrained(name), f"hf:{name}", FOLDER)
     id2label = module.config.id2label
     return Model(
@@ -34,6 +37,19 @@ def from_hf(name: str, pretrained: bool) -> Model:
         labels=[str(id2label[i]) for i in sorted(id2label)],
         name=f"hf:{name}",
     )
+
+
+@contextmanager
+def _bars_for_eyes_alone(logging: Any) -> Iterator[None]:
+    """transformers' own progress bars only on a terminal; afterwards as the user had them."""
+    silenced = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if silenced:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if silenced:
+            logging.enable_progress_bar()
 
 
 def _from_processor(processor: Any) -> Preprocess | None:
