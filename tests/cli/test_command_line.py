@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from underhood.cli.destination import failed
+from underhood.cli.explain import _said
 from underhood.demo.models import build, example
 from underhood.errors import InvalidArgument
 from underhood.methods.explain import METHODS
@@ -76,12 +78,31 @@ def test_json_tells_of_a_failure_of_every_input_too(folder):
     assert done.stderr.count("nosuch.png") == 1
 
 
-def test_a_large_gap_of_a_path_says_what_brings_it_down(folder):
-    few = explained(folder, "--method", "integrated_gradients", "--json")
-    gap = json.loads(few.stdout)["explanations"][0]["diagnostics"]["relative_gap"]
-    said = explained(folder, "--method", "integrated_gradients").stdout
-    assert ("(large: take more steps, or a tolerance)" in said) == (gap > 0.05)
-    assert all(line == line.rstrip() for line in said.splitlines())
+def test_only_a_large_gap_of_a_path_is_told_with_what_brings_it_down(folder):
+    done = explained(folder, "--method", "integrated_gradients", "--json")
+    [told] = json.loads(done.stdout)["explanations"]
+
+    def said(gap, parameters=told["parameters"]):
+        diagnostics = {**told["diagnostics"], "relative_gap": gap}
+        record = {**told, "diagnostics": diagnostics, "parameters": parameters}
+        return list(_said(record))[-1][-1]
+
+    assert said(0.1).endswith("completeness gap 0.1 (large: take more steps, or a tolerance)")
+    assert said(0.01).endswith("completeness gap 0.01")
+    assert said(0.1, {"rule": "epsilon"}).endswith("completeness gap 0.1")  # of LRP, which takes no steps
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("There is no file 'a.png'.", "There is no file 'a.png'."),
+        ("a.png is not a picture.", "a.png is not a picture."),
+        ("There is no file 'data.png'.", "a.png: There is no file 'data.png'."),
+        ("The score is not finite.", "a.png: The score is not finite."),
+    ],
+)
+def test_what_failed_is_named_once(reason, told):
+    assert failed("a.png", reason) == told
 
 
 def test_several_targets_are_explained_from_one_set_of_passes(folder):

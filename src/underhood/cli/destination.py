@@ -1,5 +1,6 @@
 """Where a command writes to."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def destination(out: str, suffixes: Sequence[str]) -> Path:
 
 def failed(name: str, reason: str) -> str:
     """What failed and why, named once."""
-    return reason if name in reason else f"{name}: {reason}"
+    named = re.search(rf"(?<![\w./-]){re.escape(name)}(?!\w)", reason)
+    return reason if named else f"{name}: {reason}"
 
 
 def write(explanations: Iterator[Explanation], path: Path, failures: dict[str, str], command: str) -> None:
