@@ -1,6 +1,6 @@
 """What groups do two or three at a time: against sums over all coalitions, and plain least squares."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from underhood.methods import interactions
-from underhood.methods.coalitions import all_coalitions
+from underhood.methods.coalitions import all_coalitions, looks
 from underhood.methods.interactions import RATIOS, Interactions
 from underhood.methods.kernel_shap import Pairs, regression
 from underhood.methods.local_fit import Known, LocalFit, chances, cosine_kernel
@@ -75,7 +75,7 @@ def test_two_and_three_at_a_time_are_known_to_lime_from_few_coalitions() -> None
         fit = LocalFit.of(both, v, pi, 0.0, known=known)
         off.append(float((fit.weights - exact).abs().max() / exact.abs().max()))
     assert off[0] < 5e-3
-    assert off[1] > 5e-2
+    assert off[0] < 0.1 * off[1]
 
 
 def test_a_ridge_shrinks_what_was_learned_too() -> None:
@@ -136,9 +136,10 @@ def test_three_at_a_time_is_known_from_a_seventh_of_the_coalitions(monkeypatch: 
         values, _ = regression(pairs, *sampled(worth, pairs))
         return float((values - exact).abs().max() / exact.abs().max())
 
-    assert off() < 3e-3
+    with_triples = off()
+    assert with_triples < 3e-3
     monkeypatch.setattr(interactions, "RATIOS", RATIOS[:1])
-    assert off() > 2e-2
+    assert with_triples < 0.1 * off()
 
 
 def test_where_nothing_of_the_kind_is_there_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +168,7 @@ def test_intervals_hold_the_truth_where_groups_act_in_threes_and_more() -> None:
         values, error = regression(pairs, *sampled(worth, pairs))
         exact = shares(all_coalitions(10)) @ worth
         inside.append((values - exact).abs() <= 1.99 * error)
-    assert 0.93 <= float(torch.stack(inside).double().mean()) <= 0.98
+    assert 0.93 <= float(torch.stack(inside).double().mean()) <= 0.97
 
 
 def test_few_pairs_few_groups_and_many_pairs() -> None:
@@ -192,3 +193,13 @@ def test_more_pairs_than_are_learned_from_only_help(monkeypatch: pytest.MonkeyPa
         return float(torch.stack(errors).square().mean())
 
     assert off(600) < off(150)
+
+
+def test_looks_at_the_error_grow_apart_and_end_with_all_there_are() -> None:
+    counts = list(looks(32, 3000))
+    assert counts[:3] == [32, 64, 96]
+    assert counts[-1] == 3000
+    for before, after in pairwise(counts[:-1]):
+        assert before + 32 <= after <= max(before + 32, 9 / 8 * before)
+    assert len(counts) < 30
+    assert list(looks(40, 40)) == list(looks(99, 40)) == [40]

@@ -125,7 +125,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_and_narrow_with_more_call
     assert 0.93 <= held <= 0.97
     assert wide == pytest.approx(actual, rel=0.12)
     _, narrow, _ = repeated(800, 30, worth, truth)
-    assert wide / narrow >= 2 * 0.88
+    assert wide / narrow >= 2 * 0.88  # more than by half, where more calls also teach more of interactions
 
 
 @pytest.mark.parametrize("build", NETS.values(), ids=NETS)
