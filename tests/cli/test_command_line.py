@@ -78,6 +78,13 @@ def test_json_tells_of_a_failure_of_every_input_too(folder):
     assert done.stderr.count("nosuch.png") == 1
 
 
+def test_that_no_file_is_there_is_told_before_a_model_is_loaded(tmp_path):
+    absent = ("explain", tmp_path / "nosuch.png", "--model", f"file:{tmp_path / 'nosuch.py'}:build")
+    done = underhood(*absent, "--out", tmp_path / "report.html")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Error: There is no file '{tmp_path / 'nosuch.png'}'.\n"
+
+
 def test_only_a_large_gap_of_a_path_is_told_with_what_brings_it_down(folder):
     done = explained(folder, "--method", "integrated_gradients", "--json")
     [told] = json.loads(done.stdout)["explanations"]

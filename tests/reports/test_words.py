@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.reports import fakes
+from underhood.models.prediction import Prediction
 from underhood.reports import view, words
 
 
@@ -74,3 +75,33 @@ def test_of_many_bars_the_largest_stay_in_their_order():
     labels = [bar.label for bar in view.bars(values, None)]
     assert len(labels) == view.MANY_BARS
     assert labels.index("position 7") < labels.index("position 400")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "text"),
+    [
+        ("2026-11-21T10:42:07Z", "2026-11-21T10:42:07Z", "2026-11-21 10:42:07 UTC"),
+        ("2026-11-21T10:42:07Z", "2026-11-21T10:43:00+00:00", "2026-11-21 10:42:07 to 10:43:00 UTC"),
+        ("yesterday", "today", "yesterday to today"),
+        (
+            "2026-11-21T23:59:59Z",
+            "2026-11-22T01:00:01+01:00",
+            "2026-11-21 23:59:59 to 2026-11-22 00:00:01 UTC",
+        ),
+    ],
+)
+def test_two_times_are_told_as_one_span(first, last, text):
+    assert words.period(first, last) == text
+
+
+def test_a_caption_leaves_what_is_but_true_to_the_table():
+    item = fakes.explanation(diagnostics={"layer_is_nonnegative": True, "layer": "block4"})
+    assert "nonnegative" not in view.caption(item)
+    assert "Layer: block4." in view.caption(item)
+    assert ("layer is nonnegative", "yes") in view.panel(item).diagnostics
+
+
+def test_a_target_below_the_top_five_has_a_bar_too():
+    scores, labels = np.arange(9, dtype=np.float32), tuple("abcdefghi")
+    items = [fakes.explanation(prediction=Prediction(scores, labels), target=t) for t in ("b", "i", "b - i")]
+    assert [row[0] for row in view.section(1, items).top] == ["i", "h", "g", "f", "e", "b"]

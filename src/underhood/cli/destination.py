@@ -26,12 +26,17 @@ def failed(name: str, reason: str) -> str:
     return reason if named else f"{name}: {reason}"
 
 
+def nothing(failures: dict[str, str]) -> UnderhoodError:
+    """Why nothing could be explained."""
+    told = [failed(name, reason) for name, reason in failures.items()]
+    return UnderhoodError("\n".join(told) or "There is nothing to explain.")
+
+
 def write(explanations: Iterator[Explanation], path: Path, failures: dict[str, str], command: str) -> None:
     """Explain and write as it goes; nothing is written where nothing could be explained."""
     first = next(explanations, None)
     if first is None:
-        told = [failed(name, reason) for name, reason in failures.items()]
-        raise UnderhoodError("\n".join(told) or "There is nothing to explain.")
+        raise nothing(failures)
 
     def all_of_them() -> Iterator[Explanation]:
         yield first

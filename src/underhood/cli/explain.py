@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from underhood.cli.checking import as_level, checked, flat, verdict_line
-from underhood.cli.destination import destination, failed, write
+from underhood.cli.destination import destination, failed, nothing, write
 from underhood.cli.progress import progress
 from underhood.engine import Settings
-from underhood.errors import InvalidArgument, UnderhoodError
+from underhood.errors import BadInput, InvalidArgument, UnderhoodError
 from underhood.inputs import as_baseline, find_pictures
+from underhood.inputs.images import there
 from underhood.methods import Explanation, Method, RawAttention, as_methods, explain_each
 from underhood.methods.explain import is_open
 from underhood.methods.files import SUFFIXES
@@ -61,10 +62,13 @@ def run(asked: Request, command: str) -> int:
     level = asked.check and as_level(asked.check)
     chosen = _methods(asked.methods, asked.baseline, asked.layer)
     target = _target(asked.targets, asked.against, asked.probability)
-    paths = list(find_pictures(asked.inputs))
+    paths, failures = _there(find_pictures(asked.inputs))
+    if not paths:
+        if asked.as_json:
+            _print_json(None, [], failures)
+        raise nothing(failures)
     model = asked.load()
     target = target.bound(tuple(model.labels) if model.labels else None)
-    failures: dict[str, str] = {}
     records: list[dict[str, Any]] = []  # for machines
     lines: dict[tuple[str, ...], None] = {}  # for people: of their maps no more is kept
     with progress(len(paths)) as (report, next_input):
@@ -102,6 +106,18 @@ def run(asked: Request, command: str) -> int:
     for name, reason in failures.items():
         click.echo(f"Error: {failed(name, reason)}", err=True)
     return 1 if failures else 0
+
+
+def _there(found: Iterable[Path]) -> tuple[list[Path], dict[str, str]]:
+    """Paths of files, and why others lead to none, which is told before a model is loaded for them."""
+    paths: list[Path] = []
+    failures: dict[str, str] = {}
+    for path in found:
+        try:
+            paths.append(there(path))
+        except BadInput as error:
+            failures[str(path)] = str(error)
+    return paths, failures
 
 
 def _print_json(path: Path | None, records: list[dict[str, Any]], failures: dict[str, str]) -> None:

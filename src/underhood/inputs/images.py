@@ -26,14 +26,20 @@ def read_picture(path: str | Path) -> Image.Image:
 
     Raises BadInput where the file is missing, empty, broken, no picture, or too large to decode.
     """
+    path = there(path)
+    with _in_words(f"'{printable(path.name)}'"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's size warning; the size is handled here
+        return _upright(_opened(path))
+
+
+def there(path: str | Path) -> Path:
+    """The path of a file, read or not; raises BadInput where it leads to none."""
     path = Path(path)
     if os.path.isdir(path):
         raise BadInput(f"The folder '{printable(str(path))}' holds no pictures ({', '.join(SUFFIXES)}).")
     if not os.path.isfile(path):  # which, unlike Path's, takes any name
         raise BadInput(f"There is no file '{printable(str(path))}'.")
-    with _in_words(f"'{printable(path.name)}'"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's size warning; the size is handled here
-        return _upright(_opened(path))
+    return path
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """What a model said about one input."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,8 +48,9 @@ class Prediction:
         labels = named(self.labels, len(self.scores))
         return labels[index] if labels else f"class {index}"
 
-    def top(self, k: int = 5) -> list[tuple[str, float, float]]:
-        """The k highest classes as (label, probability, score), best first."""
-        order = np.argsort(-self.scores, kind="stable")[:k]
+    def top(self, k: int = 5, also: Collection[str] = ()) -> list[tuple[str, float, float]]:
+        """The k highest classes, and those with these labels, as (label, probability, score), best first."""
+        order = np.argsort(-self.scores, kind="stable").tolist()
+        shown = order[:k] + [i for i in order[k:] if self.label_of(i) in also]
         p = self.probabilities
-        return [(self.label_of(int(i)), float(p[i]), float(self.scores[i])) for i in order]
+        return [(self.label_of(i), float(p[i]), float(self.scores[i])) for i in shown]

@@ -58,7 +58,7 @@ def figure(explanations: Iterable[Explanation]) -> Image.Image:
 
 def block(items: Sequence[Explanation]) -> Image.Image:
     """The picture and all maps of one input, in rows of four; of several targets, a row for each method."""
-    targets, first = len({item.target for item in items}), first_cell(items[0])
+    targets, first = len({item.target for item in items}), first_cell(items)
     cells = [map_cell(item, several=targets > 1) for item in view.by_method(items)]
     if 1 < targets < COLUMNS:
         empty = Image.new("RGB", (CELL, 1), PAPER)
@@ -79,13 +79,14 @@ def block(items: Sequence[Explanation]) -> Image.Image:
     return sheet
 
 
-def first_cell(item: Explanation) -> Image.Image:
+def first_cell(items: Sequence[Explanation]) -> Image.Image:
     """The picture as the model saw it, where there is one, and what the model said."""
+    item, targets = items[0], {item.target for item in items}
     said = [
         f"{label}, {words.percent(p)}, score {words.number(score)}"
         if item.prediction.has_classes
         else f"{label}, score {words.number(score)}"
-        for label, p, score in item.prediction.top()
+        for label, p, score in item.prediction.top(also=targets)
     ]
     lines = [Line(text, 14, SOFT if i else INK) for i, text in enumerate(said)]
     name = words.base(item.subject.name)

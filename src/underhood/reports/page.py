@@ -20,6 +20,7 @@ class Tally:
     methods: dict[str, None] = field(default_factory=dict)
     maps: int = 0
     provenance: dict[str, dict[str, None]] = field(default_factory=dict)
+    made: list[str] = field(default_factory=list)  # when the first and the last map were
 
     def add(self, section: view.Section, items: list[Explanation]) -> None:
         said = f"{section.predicted} {section.said}"
@@ -27,6 +28,9 @@ class Tally:
         self.maps += len(items)
         for item in items:
             self.methods[item.card.name] = None
+            if time := item.provenance.get("time"):
+                times = [*self.made, str(time)]
+                self.made = [min(times), max(times)]
             for key, value in item.provenance.items():
                 if key not in view.PER_MAP and (said := words.describe(value)):
                     known = self.provenance.setdefault(words.spaced(str(key)), {})
@@ -35,7 +39,8 @@ class Tally:
 
     def repeat(self) -> list[tuple[str, list[str], bool]]:
         """Provenance as (key, values, whether there are more)."""
-        return [
+        made = [("made", [words.period(*self.made)], False)] if self.made else []
+        return made + [
             (key, list(values)[:KEPT_VALUES], len(values) > KEPT_VALUES)
             for key, values in self.provenance.items()
         ]

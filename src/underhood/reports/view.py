@@ -18,6 +18,7 @@ MANY_MAPS = 7  # from here on an input has a list of contents, and what is said 
 MANY_BARS = 40  # a longer row of values is cut to its largest
 PER_MAP = (
     "notes",
+    "time",
     "inputs",
     "forward_passes",
     "partial_passes",
@@ -109,7 +110,9 @@ def section(index: int, items: Sequence[Explanation]) -> Section:
     items = by_method(items)
     subject, prediction = items[0].subject, items[0].prediction
     panels = [panel(item, f"map-{index}-{number}") for number, item in enumerate(items, start=1)]
-    top = [(label, 100 * p, words.percent(p), words.number(score)) for label, p, score in prediction.top()]
+    targets = {item.target: words.number(item.score) for item in items}
+    highest = prediction.top(also=targets)
+    top = [(label, 100 * p, words.percent(p), words.number(score)) for label, p, score in highest]
     pixels = None if subject.pixels is None else np.ascontiguousarray(subject.pixels)
     return Section(
         number=index,
@@ -120,7 +123,7 @@ def section(index: int, items: Sequence[Explanation]) -> Section:
         said=top[0][2] if prediction.has_classes else f"score {top[0][3]}",
         has_classes=prediction.has_classes,
         top=top,
-        targets=list(dict.fromkeys((i.target, words.number(i.score)) for i in items)),
+        targets=list(targets.items()),
         questions=[
             (question, sentence, chosen)
             for question, sentence in QUESTIONS.items()
@@ -259,9 +262,9 @@ def _rows(mapping: Any) -> list[tuple[str, str]]:
 
 
 def _short(item: Explanation) -> Iterator[tuple[str, Any]]:
-    """Diagnostics that fit into a sentence."""
+    """Diagnostics that fit into a sentence; what is but true or false stands in the table."""
     for key, value in item.diagnostics.items():
-        if isinstance(value, str | int | float | np.generic):
+        if isinstance(value, str | int | float | np.generic) and not isinstance(value, bool | np.bool_):
             yield key, value
 
 

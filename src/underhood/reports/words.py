@@ -1,6 +1,7 @@
 """Numbers, parameters and units in words, the same in page and figure."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,23 @@ def base(name: str) -> str:
 
 def short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
+
+
+def period(first: str, last: str) -> str:
+    """Two times in ISO format, as one span in UTC: 2026-11-22 00:12:03 to 00:12:40 UTC."""
+    try:
+        (day, begun), (last_day, ended) = _clock(first), _clock(last)
+    except ValueError:  # of a record that was not written by this package
+        return f"{first} to {last}"
+    if first == last:
+        return f"{day} {begun} UTC"
+    return f"{day} {begun} to {'' if day == last_day else f'{last_day} '}{ended} UTC"
+
+
+def _clock(time: str) -> tuple[str, str]:
+    """Day and time of day."""
+    utc = datetime.fromisoformat(time).astimezone(UTC)
+    return f"{utc:%Y-%m-%d}", f"{utc:%H:%M:%S}"
 
 
 def model_of(provenance: Mapping[str, Any]) -> str:
