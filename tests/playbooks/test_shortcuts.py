@@ -1,5 +1,6 @@
 """The shortcuts playbook on toy models of which it is known what they read."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -97,6 +98,11 @@ def test_what_the_mark_does_is_told_in_the_models_own_figures(of_the_corner: Out
     assert transplant.value == 1
     assert transplant.control == 0
     assert finding.prevalence == pytest.approx(0.6, abs=0.12)
+    said = re.match(r"In (\d+) % \[(\d+), (\d+)\] of images called “malignant”", finding.claim)
+    assert said
+    share, low, high = map(int, said.groups())
+    assert low < 60 < high
+    assert share == round(100 * finding.prevalence)
 
 
 def test_how_the_mark_goes_with_the_label(of_the_corner: Outcome) -> None:

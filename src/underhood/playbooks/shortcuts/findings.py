@@ -109,9 +109,11 @@ def _claim(one: Tested, label: str, thing: str, effects: Sequence[Effect]) -> st
     removal, transplant = effects[0], effects[1]
     beside = "" if removal.control is None else f" (size-matched controls: {removal.control:z.1f})"
     pasted = "" if transplant.control is None else f" (controls: {percent(transplant.control)})"
+    share = one.prevalence_interval
     verb = "pasting it on" if one.masks is not None else "giving it to"
     return (
-        f"In {percent(one.prevalence)} of images called “{label}” the model relies on {thing}. "
+        f"In {percent(one.prevalence)} [{100 * share.low:.0f}, {100 * share.high:.0f}] of images called "
+        f"“{label}” the model relies on {thing}. "
         f"Removing it lowers the score of “{label}” by {removal.value:z.1f} "
         f"[{removal.low:z.1f}, {removal.high:z.1f}]{beside}; {verb} {transplant.inputs} other images turns "
         f"{percent(transplant.value)} of them “{label}”{pasted}. {_why(one)}."

@@ -6,11 +6,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from underhood.checks.intervals import Interval
 from underhood.playbooks.shortcuts.candidates import Candidate
 from underhood.playbooks.shortcuts.evidence import Net, net
 from underhood.playbooks.shortcuts.oddness import Oddness
 from underhood.playbooks.shortcuts.sampling import Chosen
 from underhood.playbooks.shortcuts.trials import Trial
+from underhood.playbooks.statistics import wilson
 from underhood.playbooks.survey import Indices
 
 MOSTLY = 0.6  # of a thing's pixels, outside the subject
@@ -53,7 +55,15 @@ class Tested:
     @property
     def prevalence(self) -> float:
         """Share of the pictures drawn by chance that rely on it."""
-        return float(self.candidate.relying[self.chosen.by_chance].mean())
+        return float(self._relying.mean())
+
+    @property
+    def prevalence_interval(self) -> Interval:
+        return wilson(int(self._relying.sum()), len(self._relying))
+
+    @property
+    def _relying(self) -> NDArray[np.bool_]:
+        return self.candidate.relying[self.chosen.by_chance]
 
     @property
     def share_turned(self) -> float:
