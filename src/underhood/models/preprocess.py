@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -52,15 +53,25 @@ class Preprocess:
 
     def __call__(self, picture: Image.Image) -> Tensor:
         """The network's input (C, H, W), float32."""
-        return self.normalise(self.pixels(picture))
+        mean, std = np.array((self.mean, self.std), dtype=np.float32)[..., None, None]
+        found = self._scaled(picture)
+        found -= mean
+        found /= std
+        return torch.from_numpy(found)
 
     def pixels(self, picture: Image.Image) -> Tensor:
         """The picture as the network sees it: resized and cropped, (C, H, W) in 0…1."""
+        return torch.from_numpy(self._scaled(picture))
+
+    def _scaled(self, picture: Image.Image) -> NDArray[np.float32]:
+        """`pixels`, in NumPy and in place: pictures are read in threads, and torch would start more."""
         picture = self._resized(picture.convert("L" if self.channels == 1 else "RGB"))
         if self.cropped is not None:
             picture = _centre_crop(picture, *self.cropped)
-        array = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, -1)
-        return torch.from_numpy(array.transpose(2, 0, 1) / np.float32(255))
+        levels = np.asarray(picture).reshape(picture.height, picture.width, -1)
+        scaled: NDArray[np.float32] = levels.transpose(2, 0, 1).astype(np.float32, order="C")
+        scaled /= np.float32(255)
+        return scaled
 
     def normalise(self, pixels: Tensor) -> Tensor:
         mean, std = self._statistics(pixels)

@@ -27,7 +27,7 @@ from underhood.store.digests import digest_of, told
 from underhood.store.result import Record, ShardResult
 
 READERS = min(8, max(2, os.cpu_count() or 2))  # threads
-AHEAD = 2  # batches that are read while one goes through the network
+AHEAD = 2  # batches that are read while one goes through a network that is not on the processor
 METHOD = "gradcam"
 
 Shape = tuple[int, ...]
@@ -70,7 +70,10 @@ def survey_shards(
     *,
     shape: Sequence[int] | None = None,
 ) -> Iterator[ShardResult]:
-    """One shard after the other, as `survey_shard`; the next rows are read while the network runs.
+    """One shard after the other, as `survey_shard`; the next rows are read while the network runs elsewhere.
+
+    On the processor reading takes its turn: beside a network it would keep all the network's threads waiting
+    for the one that shares its core.
 
     settings.progress is told of rows, settings.cancel asked between micro-batches.
     """
@@ -78,7 +81,8 @@ def survey_shards(
     quiet, shards = replace(settings, progress=None), [list(numbers) for numbers in shards]
     done, total = 0, sum(map(len, shards))
     batches = [numbers[at : at + AT_ONCE] for numbers in shards for at in range(0, len(numbers), AT_ONCE)]
-    coming = read_ahead(model, dataset, batches)
+    on_cpu = Engine(model, settings).device.type == "cpu"
+    coming = read_ahead(model, dataset, batches, 0 if on_cpu else AHEAD)
     for numbers in shards:
         engine, watch, found = Engine(model, quiet), Stopwatch(), _Found()
         while len(found.records) < len(numbers):
@@ -97,8 +101,10 @@ def settled(model: Model, settings: Settings) -> Settings:
     return replace(settings, memory=CPU_BYTES) if on_cpu and settings.memory is None else settings
 
 
-def read_ahead(model: Model, dataset: Numbered, batches: Sequence[Sequence[int]]) -> Iterator[list[Reading]]:
-    """Each batch's rows, read in threads, a few batches before they are asked for."""
+def read_ahead(
+    model: Model, dataset: Numbered, batches: Sequence[Sequence[int]], ahead: int
+) -> Iterator[list[Reading]]:
+    """Each batch's rows, read in threads, so many batches before they are asked for."""
     with ThreadPoolExecutor(READERS, "underhood-reader") as pool:
         waiting: deque[list[Future[Reading]]] = deque()
         left = iter(batches)
@@ -108,12 +114,11 @@ def read_ahead(model: Model, dataset: Numbered, batches: Sequence[Sequence[int]]
                 waiting.append([pool.submit(read_row, model, dataset[number], number) for number in numbers])
 
         try:
-            for _ in range(AHEAD):
+            for _ in range(1 + ahead):
                 start()
             while waiting:
-                readings = [future.result() for future in waiting.popleft()]
+                yield [future.result() for future in waiting.popleft()]
                 start()
-                yield readings
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
