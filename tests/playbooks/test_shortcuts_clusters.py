@@ -56,6 +56,33 @@ def test_too_few_points_and_equal_points_are_one_group() -> None:
     assert group(np.ones((50, 4)), seed=0).count == 1
 
 
+def test_empty_maps_belong_to_no_group_however_many_they_are() -> None:
+    maps, labels = planted_maps((40, 40))
+    order = np.random.default_rng(0).permutation(480)
+    mixed, planted = (
+        np.concatenate((maps, 0 * maps[:1].repeat(400, 0)))[order],
+        np.r_[labels, [2] * 400][order],
+    )
+    found = map_groups(mixed, seed=0)
+    assert found.count == 2
+    assert (found.labels[planted == 2] == NOISE).all()
+    kept = found.labels != NOISE
+    assert adjusted_rand_score(planted[kept], found.labels[kept]) > 0.95
+    assert map_groups(0 * maps, seed=0).count == 1
+
+
+def test_points_that_are_the_same_are_in_the_same_group() -> None:
+    """A few that differ among many that do not: a graph that Arnoldi's iteration alone cannot take."""
+    random = np.random.default_rng(0)
+    points = np.r_[random.random((14, 108)), np.ones((165, 108))]
+    assert len(set(group(points, seed=0).labels[14:])) == 1
+    points, labels = blobs((30, 30))
+    copied = random.integers(60, size=500)
+    found = group(points[copied], seed=0)
+    assert found.count == 2
+    assert adjusted_rand_score(labels[copied], found.labels) == 1
+
+
 def test_the_eigengap_is_1_at_as_many_groups_as_there_are_parts() -> None:
     """The Laplacian of a graph of three parts has the eigenvalue 0 three times (von Luxburg 2007)."""
     points, _ = blobs((30, 30, 30), spread=0.05)

@@ -2,7 +2,7 @@
 as SpRAy does (Lapuschkin et al. 2019), with the number of groups by the relative eigengap, and only where
 the groups come out the same when the maps are drawn anew."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,19 +58,28 @@ def normalised(maps: NDArray[np.float32], how: Normalisation) -> Floats:
 
 
 def map_groups(maps: NDArray[np.float32], seed: int) -> Groups:
-    """The most stable grouping over the normalisations."""
-    found = []
-    for how in NORMALISATIONS:
-        groups = group(normalised(maps, how), seed)
-        found.append(Groups(groups.labels, groups.count, groups.stability, groups.gap, how))
-    return max(found, key=lambda groups: (groups.count > 1, groups.stability))
+    """The most stable grouping of maps (n, h, w) over the normalisations; empty ones belong to no group."""
+    labels, shown = np.full(len(maps), NOISE, np.int64), maps.any((1, 2))
+    if not shown.any():
+        return _one(len(maps))
+    found = [replace(group(normalised(maps[shown], how), seed), how=how) for how in NORMALISATIONS]
+    best = max(found, key=lambda groups: (groups.count > 1, groups.stability))
+    labels[shown] = best.labels
+    return replace(best, labels=labels)
 
 
 def group(points: Floats, seed: int, *, most: int = MOST, exact: int = EXACT) -> Groups:
-    """Groups of points (n, d)."""
+    """Groups of points (n, d); those that are the same count as one."""
+    _, first, same = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # as they came
+    found = _of_different(points[first[order]], seed, most, exact)
+    return replace(found, labels=found.labels[np.argsort(order)[same.reshape(-1)]])
+
+
+def _of_different(points: Floats, seed: int, most: int, exact: int) -> Groups:
     n = len(points)
-    if n < FEWEST or not np.ptp(points, axis=0).any():
-        return Groups(np.zeros(n, np.int64), 1, 1.0, 0.0)
+    if n < FEWEST:
+        return _one(n)
     random = generator(seed, CLUSTERS)
     chosen = np.arange(n) if n <= exact else np.sort(random.choice(n, exact, replace=False))
     landmarks = points[chosen]
@@ -82,7 +91,11 @@ def group(points: Floats, seed: int, *, most: int = MOST, exact: int = EXACT) ->
             labels = without_noise(vectors[:, :count], _parted(vectors, int(count), seed))
             everyone = labels if n <= exact else _followed(points, landmarks, labels)
             return Groups(everyone, int(labels.max()) + 1, stability, float(gaps[count - 2]))
-    return Groups(np.zeros(n, np.int64), 1, 1.0, float(gaps.max(initial=0)))
+    return _one(n, float(gaps.max(initial=0)))
+
+
+def _one(n: int, gap: float = 0.0) -> Groups:
+    return Groups(np.zeros(n, np.int64), 1, 1.0, gap)
 
 
 def embedding(points: Floats, most: int, seed: int) -> tuple[Floats, Floats]:
