@@ -296,7 +296,7 @@ def test_the_page_says_all_there_is_to_a_finding(rendered):
         "This model relies on something it should not.", "Yes: 1 serious finding and 1 moderate one.",
         "Do not rely on this model until the serious finding is dealt with.",
         found.claim.split(". ", 1)[1], found.ruled_out, found.next_step,
-        "concerns 38.0 % of the class malignant", "of 16 pictures",
+        "concerns 38 % of the class malignant", "of 16 pictures",
         "1.80 to 2.40; control 0.10 (0.02 to 0.19)", "54.0 % to 68.0 %", "picture 15", "Of 64 maps",
         "'IMG_0034.jpg' is not a picture", audits.PROVENANCE["model_digest"], "versions torch",
     ):  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 
 from underhood.playbooks.finding import Finding, Outcome
 from underhood.playbooks.registry import PLAYBOOKS, playbook
+from underhood.playbooks.shortcuts.words import percent
 from underhood.reports import words
 from underhood.reports.audit import effects
 from underhood.reports.audit.answer import KIND, WORD
@@ -85,7 +86,7 @@ def cards(shelf: Shelf, findings: Sequence[Finding]) -> Iterator[Card]:
             lead=lead,
             claim=claim,
             label="" if finding.label is None else fit(finding.label),
-            prevalence="" if share is None else words.percent(share),
+            prevalence="" if share is None else percent(share),
             share=None if share is None else 100 * share,
             concerned=_concerned(finding),
             effects=effects.shown(finding.effects),
