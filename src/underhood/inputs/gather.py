@@ -125,9 +125,8 @@ def _checked(model: Model, tensor: Tensor) -> Tensor:
             "uint8 array (H, W, 3), or preprocess it to floats."
         )
     values = tensor.detach().to("cpu", torch.float32)
-    if not np.isfinite(
-        values.numpy()
-    ).all():  # NumPy starts no threads beside those that pictures are read in
+    # In NumPy, which starts no threads beside those that pictures are read in.
+    if not np.isfinite(values.numpy()).all():
         raise BadInput("The input holds NaN or infinite values.")
     with torch.inference_mode(False):
         return values.clone() if values.is_inference() else values
