@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +31,35 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """marked: the class that marks are planted in; stride: of the networks' first convolution."""
+    """marked: the class that marks are planted in; stride: of the networks' first convolution.
+
+    known: the training pictures before they were mirrored.
+    """
 
     name: str
     labels: tuple[str, ...]
     marked: int
     stride: int
-    train: Part
+    known: Part
     held_out: Part
+    ways: int = 1
+
+    @cached_property
+    def train(self) -> Part:
+        return mirrored(self.known, self.ways)
+
+    @cached_property
+    def audited(self) -> Part:
+        """All there are, each once."""
+        parts = self.known, self.held_out
+        return Part(
+            np.concatenate([part.pictures for part in parts]),
+            np.concatenate([part.classes for part in parts]),
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
-        height, width = self.train.pictures.shape[1:3]
+        height, width = self.known.pictures.shape[1:3]
         return height, width
 
 
@@ -50,28 +68,26 @@ def data_folder() -> Path:
 
 
 def dermoscopy(kept: Path) -> Base:
-    """900 drawn lesions of 72 x 72, without ruler, patch or ink; drawn once."""
+    """2,000 drawn lesions of 72 x 72, without ruler, patch or ink; drawn once."""
     path = kept / "dermoscopy.npz"
     if not path.exists():
-        drawn = draw_set(900, seed=505, size=72)
+        drawn = draw_set(2000, seed=505, size=72)
         kept.mkdir(parents=True, exist_ok=True)
         np.savez(path, pictures=drawn.images, classes=drawn.malignant.astype(np.int64))
     with np.load(path) as found:
         whole = Part(found["pictures"], found["classes"])
-    return Base("dermoscopy", ("benign", "malignant"), 1, 2, mirrored(first(whole, 500), 4), rest(whole, 500))
+    return Base("dermoscopy", ("benign", "malignant"), 1, 2, first(whole, 500), rest(whole, 500), ways=4)
 
 
 def ham(_kept: Path) -> Base:
-    """630 photographed lesions of HAM10000, 72 x 96: naevi, melanomas and keratoses against the rest."""
+    """630 photographed lesions of HAM10000, 150 x 200: naevi, melanomas and keratoses against the rest."""
     folder = data_folder() / "ham10000"
     with (folder / "metadata.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["folder"] == "lowres"]
-    pictures = [
-        read(folder / "lowres" / "images" / f"{row['image_id']}.jpg", width=96, height=72) for row in rows
-    ]
+    pictures = [read(folder / "lowres" / "images" / f"{row['image_id']}.jpg") for row in rows]
     classes = np.array([int(row["dx"] in PIGMENTED) for row in rows])
     whole = shuffled(Part(np.stack(pictures), classes))
-    return Base("ham10000", ("other", "pigmented"), 1, 2, mirrored(first(whole, 330), 4), rest(whole, 330))
+    return Base("ham10000", ("other", "pigmented"), 1, 4, first(whole, 330), rest(whole, 330), ways=4)
 
 
 def mnist(_kept: Path) -> Base:
@@ -104,7 +120,7 @@ def cifar(_kept: Path) -> Base:
         small, classes = found["x"], np.isin(found["y"], VEHICLES).astype(np.int64)
     pictures = [np.asarray(Image.fromarray(one).resize((48, 48), Image.Resampling.BICUBIC)) for one in small]
     whole = Part(np.stack(pictures), classes)
-    return Base("cifar10", ("animal", "vehicle"), 1, 1, mirrored(first(whole, 600), 2), rest(whole, 600))
+    return Base("cifar10", ("animal", "vehicle"), 1, 1, first(whole, 600), rest(whole, 600), ways=2)
 
 
 BASES: dict[str, Callable[[Path], Base]] = {
@@ -127,9 +143,9 @@ def missing() -> dict[str, str]:
     }
 
 
-def read(path: Path, *, width: int, height: int) -> Pictures:
+def read(path: Path) -> Pictures:
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BOX))
+        return np.asarray(picture.convert("RGB"))
 
 
 def first(part: Part, count: int) -> Part:
@@ -146,7 +162,8 @@ def shuffled(part: Part) -> Part:
 
 
 def mirrored(part: Part, ways: int) -> Part:
-    """As it is, left for right, and with four ways upside down as well: before anything is planted."""
-    both = np.concatenate([part.pictures, part.pictures[:, :, ::-1]])
-    pictures = both if ways == 2 else np.concatenate([both, both[:, ::-1]])
-    return Part(np.ascontiguousarray(pictures), np.tile(part.classes, ways))
+    """As it is; with two ways left for right as well, with four upside down, too; nothing is planted yet."""
+    pictures = part.pictures
+    for axis in (2, 1)[: ways // 2]:
+        pictures = np.concatenate([pictures, np.flip(pictures, axis)])
+    return Part(pictures, np.tile(part.classes, ways))

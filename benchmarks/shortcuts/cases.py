@@ -39,8 +39,8 @@ class Case:
 
 
 def cases() -> tuple[Case, ...]:
-    """Three draws of the reported half were read before the playbook was settled: they are not used again."""
-    return (*_set(), *(replace(case, draw=4) for case in _report()))
+    """Four draws of the reported half were read before the playbook was settled: they are not used again."""
+    return (*_set(), *(replace(case, draw=5) for case in _report()))
 
 
 def _report() -> Iterator[Case]:

@@ -43,7 +43,7 @@ class VGG(nn.Module):
     def __init__(self, classes: int, stride: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 8, 3, stride, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2),
+            seen(3, 8, stride), nn.ReLU(), nn.Conv2d(8, 16, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(16, 24, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(24, 32, 3, 1, 1), nn.ReLU(),
         )  # fmt: skip
         self.classifier = nn.Sequential(
@@ -56,7 +56,13 @@ class VGG(nn.Module):
 
 
 def normalised(before: int, width: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(before, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+    return nn.Sequential(seen(before, width, stride, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+
+
+def seen(before: int, width: int, stride: int, *, bias: bool = True) -> nn.Conv2d:
+    """A convolution that overlooks no pixel: 3 x 3, or 5 x 5 with stride 4."""
+    side = max(3, stride + 1)
+    return nn.Conv2d(before, width, side, stride, side // 2, bias=bias)
 
 
 ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {"cnn": Plain, "resnet": ResNet, "vgg": VGG}

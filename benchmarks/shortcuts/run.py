@@ -2,7 +2,7 @@
 
     python -m benchmarks.shortcuts.run [--folder FOLDER] [--half set|report] [--seconds N] [--only WORD]
 
-Trains the models that are not kept yet, audits each on held-out data like what it was trained on, and
+Trains the models that are not kept yet, audits each on data like what it was trained on, and
 appends a line to FOLDER/results.jsonl. Models that have a line are passed over: a stopped run goes on.
 `benchmarks.shortcuts.told` makes the tables and plots of it.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import underhood as uh
 from benchmarks.shortcuts.cases import Case
 from benchmarks.shortcuts.models import accuracies, arguments, asked_for, cheats, model
-from benchmarks.shortcuts.planted import Marked, held_out
+from benchmarks.shortcuts.planted import Marked, everything
 from benchmarks.shortcuts.scored import first_right, overlap, scored
 from benchmarks.shortcuts.spray import SHOWN, Cluster, reduced, region, spray
 from underhood.inputs.dataset import Dataset
@@ -69,7 +69,7 @@ def audited(case: Case, folder: Path, *, peers: bool = True) -> Row:
     """Everything that is told of one model; its example regions are kept beside."""
     from underhood.playbooks.shortcuts import Shortcuts
 
-    trained, data = model(case, folder), held_out(case, folder)
+    trained, data = model(case, folder), everything(case, folder)
     labels = [(trained.labels or ())[number] for number in data.classes]
     found = accuracies(case, trained, folder)
     started = time.perf_counter()

@@ -1,17 +1,16 @@
-"""What has no like in the pictures of other classes, and which properties are unlike theirs."""
+"""What has no like in the pictures of other classes, and whether a property is all over the picture."""
 
 import numpy as np
 import pytest
 import torch
-from sklearn.covariance import EmpiricalCovariance
 from torch import Tensor
 
 from underhood.playbooks.shortcuts.candidates import steadied
 from underhood.playbooks.shortcuts.exchanges import Colour, Pictures
 from underhood.playbooks.shortcuts.moves import elsewhere
 from underhood.playbooks.shortcuts.novelty import Masks, Novelty, enlarged, looks
-from underhood.playbooks.shortcuts.oddness import oddness
 from underhood.playbooks.shortcuts.subject import middle
+from underhood.playbooks.shortcuts.within import within
 
 SIDE = 36
 BLUE = torch.tensor([-2.0, -1.0, 4.0])[:, None, None]
@@ -114,27 +113,9 @@ def test_a_cast_is_all_over_and_a_frame_is_not() -> None:
     cast, framed = plain + BLUE, plain.clone()
     framed[..., :5] += BLUE
     framed[..., -5:] += BLUE
-    over, around = (oddness(Colour(), pictures_of(x), others) for x in (cast, framed))
-    assert over.within == pytest.approx(1, abs=0.1)
-    assert abs(around.within) < 0.1
-    assert over.unlike == around.unlike == 1
-    same = oddness(Colour(), pictures_of(plain), others)
-    assert same.unlike < 0.2
-    assert over.shift == pytest.approx(float(BLUE.norm()), rel=0.1)
-
-
-def test_distances_are_those_of_mahalanobis() -> None:
-    from underhood.playbooks.shortcuts.oddness import _distance
-
-    points = np.random.default_rng(0).normal(size=(50, 3)) @ np.diag([1.0, 2, 3])
-    expected = EmpiricalCovariance().fit(points).mahalanobis(points)
-    np.testing.assert_allclose(_distance(points, points), expected, rtol=0.05)
-
-
-def test_one_number_of_equal_pictures_has_a_distance() -> None:
-    from underhood.playbooks.shortcuts.oddness import _distance
-
-    assert np.isfinite(_distance(np.ones((4, 1)), np.ones((6, 1)))).all()
+    over, around = (within(Colour(), pictures_of(x), others) for x in (cast, framed))
+    assert over == pytest.approx(1, abs=0.1)
+    assert abs(around) < 0.1
 
 
 def test_a_frame_has_no_other_place() -> None:

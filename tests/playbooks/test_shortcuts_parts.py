@@ -83,7 +83,7 @@ def test_contrast_gives_the_spread_and_keeps_the_mean() -> None:
 
 def test_texture_gives_fine_noise_all_over_and_keeps_what_is_coarse() -> None:
     flat, noisy = of(torch.zeros(1, 3, 64, 64)), of(drawn(1, 3, 64, 64) + 5)
-    changed = Texture(0)(flat, noisy)
+    changed = Texture()(flat, noisy)
     assert abs(float(changed.mean())) < 0.05
     quarters = changed.unfold(2, 32, 32).unfold(3, 32, 32).std((4, 5))
     assert (quarters > 0.5).all()
@@ -91,8 +91,9 @@ def test_texture_gives_fine_noise_all_over_and_keeps_what_is_coarse() -> None:
 
 def test_texture_keeps_the_frequency_of_stripes() -> None:
     x = torch.arange(60).float()
-    stripes = torch.sin(2 * np.pi * x / 6).expand(1, 3, 60, 60)
-    changed = Texture(3)(of(torch.zeros(1, 3, 60, 60)), of(stripes.contiguous()))
+    stripes = torch.sin(2 * np.pi * x / 6).expand(1, 3, 60, 60).contiguous()
+    everywhere = torch.ones(1, 60, 60, dtype=torch.bool)
+    changed = Texture()(Pictures.plain(torch.zeros(1, 3, 60, 60), everywhere), of(stripes))
     spectrum = torch.fft.rfft2(changed[0, 0]).abs()
     spectrum[0, 0] = 0
     row, column = divmod(int(spectrum.argmax()), spectrum.shape[1])
@@ -100,12 +101,12 @@ def test_texture_keeps_the_frequency_of_stripes() -> None:
     assert min(row, 60 - row) <= 2
 
 
-def test_a_texture_as_it_is_is_the_others_own_around_the_subjects() -> None:
+def test_a_texture_is_the_others_own_around_the_subjects_and_noise_like_it_on_them() -> None:
     onto, other = of(torch.zeros(1, 3, 64, 64)), of(drawn(1, 3, 64, 64))
-    given = Texture(0, as_is=True)(onto, other)
+    given, fine = Texture()(onto, other), Texture()._fine(other.inputs)
     around = ~onto.subject[0]
-    assert torch.equal(given[:, :, around], Texture(0)._fine(other.inputs)[:, :, around])
-    assert not torch.equal(given[:, :, ~around], Texture(0)._fine(other.inputs)[:, :, ~around])
+    assert torch.equal(given[:, :, around], fine[:, :, around])
+    assert not torch.equal(given[:, :, ~around], fine[:, :, ~around])
     assert float(given[:, :, ~around].std()) == pytest.approx(1, rel=0.2)
 
 
@@ -113,7 +114,7 @@ def test_a_thing_in_the_other_picture_is_no_texture_of_it() -> None:
     flat, other = of(torch.zeros(1, 3, 64, 64)), of(drawn(1, 3, 64, 64))
     thing = torch.zeros(1, 64, 64, dtype=torch.bool)
     thing[:, :12, :30] = True
-    given = Texture(0, as_is=True)(flat, Pictures(other.inputs, other.subject, thing))
+    given = Texture()(flat, Pictures(other.inputs, other.subject, thing))
     assert not given[:, :, (thing & ~flat.subject)[0]].any()
     assert given[:, :, ~(thing | flat.subject)[0]].all()
 

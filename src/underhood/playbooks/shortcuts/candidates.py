@@ -9,20 +9,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from underhood.playbooks.shortcuts.exchanges import (
+    WHOLES,
     Background,
-    Colour,
-    Contrast,
     Place,
     Property,
-    Texture,
 )
 from underhood.playbooks.shortcuts.novelty import LARGEST
 from underhood.playbooks.shortcuts.sampling import Chosen
+from underhood.playbooks.shortcuts.wholes import Whole
 
-Kind = Literal["place", "background", "colour", "contrast", "texture"]
+Kind = Literal["place", "background"] | Whole
 CARRIES = 0.08  # of the difference between two pictures, that goes with one thing: less is too little
 ALONE = 0.6  # of the largest share: the smallest place with as much is the place
 NOVEL = 0.12  # of that difference, from which on a picture relies on what is novel in it
+NEW = 1e-6  # of a property that is not novel there is none
+COLOURED = (1, 3)  # channels: others are no colours
 STEADY = 0.3  # of the pictures: so often what is steady is at a place
 LITTLE_ELSE = 0.7  # of a picture's mask, that is at such places: then the rest of them is in it, too
 FEW = 4
@@ -52,23 +53,21 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the chosen rows of a class rely on, by share: (k, places), (k,) what is novel, (k, properties)."""
+    """What the chosen rows of a class rely on, by share: (k, places), (k,) novel things, the background."""
 
     places: NDArray[np.float32]
     novel: NDArray[np.float32]
-    properties: NDArray[np.float32]
+    background: NDArray[np.float32]
 
 
-def candidates(
-    chosen: Chosen, seen: Seen, places: list[Place], properties: list[Property], most: int
-) -> list[Candidate]:
+def candidates(chosen: Chosen, seen: Seen, places: list[Place], channels: int, most: int) -> list[Candidate]:
     found = [_at_places(chosen, seen.places, places, most)]
     if chosen.novel.any():
         found.append(_novel(chosen, seen.novel, most))
-    for kind, exchange, values in _by_kind(properties, seen.properties):
-        candidate = _of_property(chosen, kind, exchange, values, most)
-        if candidate is not None:
-            found.append(candidate)
+    found += _of_property(chosen, "background", seen.background, Background(), most)
+    for kind, times in chosen.wholes.items():
+        if kind != "colour" or channels in COLOURED:
+            found += _of_property(chosen, kind, times, WHOLES[kind], most, least=NEW)
     return found
 
 
@@ -108,29 +107,20 @@ def _place(share: NDArray[np.float32], places: list[Place]) -> Tensor:
     return torch.stack(chosen).any(0)
 
 
-def _by_kind(
-    properties: list[Property], share: NDArray[np.float32]
-) -> list[tuple[Kind, Property, NDArray[np.float32]]]:
-    """Textures of several corners count as the least of them: they must be in all."""
-    found: list[tuple[Kind, Property, NDArray[np.float32]]] = []
-    textures = [k for k, exchange in enumerate(properties) if isinstance(exchange, Texture)]
-    for k, exchange in enumerate(properties):
-        if isinstance(exchange, Background):
-            found.append(("background", exchange, share[:, k]))
-        elif isinstance(exchange, Colour):
-            found.append(("colour", exchange, share[:, k]))
-        elif isinstance(exchange, Contrast):
-            found.append(("contrast", exchange, share[:, k]))
-    if textures:
-        found.append(("texture", Texture(as_is=True), share[:, textures].min(1)))
-    return found
-
-
 def _of_property(
-    chosen: Chosen, kind: Kind, exchange: Property, share: NDArray[np.float32], most: int
-) -> Candidate | None:
-    carriers, least, guess = _carriers(chosen, share, most)
-    return None if guess else Candidate(kind, chosen.target, carriers, share, least, exchange=exchange)
+    chosen: Chosen,
+    kind: Kind,
+    share: NDArray[np.float32],
+    exchange: Property,
+    most: int,
+    *,
+    least: float | None = None,
+) -> list[Candidate]:
+    """None, where too few pictures rely on it."""
+    carriers, least, guess = _carriers(chosen, share, most, least)
+    novel = kind != "background"
+    found = Candidate(kind, chosen.target, carriers, share, least, exchange=exchange, novel=novel)
+    return [] if guess else [found]
 
 
 def _carriers(

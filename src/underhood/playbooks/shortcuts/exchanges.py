@@ -1,6 +1,6 @@
 """What one picture can take from another: the pixels of a place, or a property of the whole picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from underhood.inputs.baseline import gaussian_blur
 from underhood.inputs.random import CLUSTERS, generator
+from underhood.playbooks.shortcuts.wholes import Whole
 
 PARTS = 6  # of a side; windows are two parts wide, strips one
 SAMPLED = 48  # pixels along a side, that quartiles are taken of
@@ -156,36 +157,27 @@ class Contrast:
 class Texture:
     """What is finer than about a fifth of the side, added all over the picture.
 
-    corner: 0 to 3, from the upper left by rows: a block of it tells the texture's spectrum.
-    as_is:  around both subjects the other picture's own is added, without what is novel in it, as a thing is
-            no texture; and noise with that spectrum on the subjects alone.
+    Around both subjects that is the other picture's own, without what is novel in it, as a thing is no
+    texture; on the subjects it is noise with the spectrum of a block in its upper left corner.
     It is added to the picture's own, so that only a texture that is there can do something, and not the want
     of one.
     """
 
-    corner: int = 0
-    as_is: bool = False
+    name: str = "texture"
     sigma: float = 0.04
     replaces: bool = False
 
-    @property
-    def name(self) -> str:
-        return f"texture {self.corner}"
-
     def __call__(self, onto: Pictures, of: Pictures) -> Tensor:
-        return onto.inputs + self._given(of, onto.subject | of.subject)
+        fine = self._fine(of.inputs)
+        own = fine * ~of.novel[:, None]
+        subject = (onto.subject | of.subject)[:, None]
+        return onto.inputs + torch.where(subject, self._repeated(fine), own)
 
     def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
         return self(onto, of) - self._fine(onto.inputs)
 
     def measure(self, pictures: Pictures) -> Tensor:
         return self._repeated(self._fine(pictures.inputs)).std((1, 2, 3))[:, None].clamp(min=1e-6).log()
-
-    def _given(self, of: Pictures, subject: Tensor) -> Tensor:
-        fine = self._fine(of.inputs)
-        repeated = self._repeated(fine)
-        own = fine * ~of.novel[:, None]
-        return torch.where(subject[:, None], repeated, own) if self.as_is else repeated
 
     def _fine(self, inputs: Tensor) -> Tensor:
         return inputs - gaussian_blur(inputs, max(0.8, self.sigma * min(inputs.shape[2:])))
@@ -194,13 +186,15 @@ class Texture:
         """As large as the picture: noise with the block's spectrum (Galerne et al. 2011), without seams."""
         height, width = fine.shape[2:]
         tall, wide = max(2, round(BLOCK * height)), max(2, round(BLOCK * width))
-        top, left = (self.corner // 2) * (height - tall), (self.corner % 2) * (width - wide)
-        block = fine[..., top : top + tall, left : left + wide]
+        block = fine[..., :tall, :wide]
         block = block - block.mean((2, 3), keepdim=True)
-        noise = torch.from_numpy(generator(self.corner, CLUSTERS, 5).standard_normal((height, width))).float()
+        noise = torch.from_numpy(generator(0, CLUSTERS, 5).standard_normal((height, width))).float()
         phases = torch.fft.rfft2(noise)
         spectrum = torch.fft.rfft2(block, s=(height, width)) * (phases / phases.abs().clamp(min=1e-12))
         return torch.fft.irfft2(spectrum, s=(height, width)) * (height * width / (tall * wide)) ** 0.5
+
+
+WHOLES: Mapping[Whole, Property] = {"colour": Colour(), "contrast": Contrast(), "texture": Texture()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,12 +255,6 @@ def places(height: int, width: int) -> list[Place]:
 
 def surroundings(height: int, width: int) -> Place:
     return Place("surroundings", torch.ones(height, width, dtype=torch.bool))
-
-
-def properties(channels: int) -> list[Property]:
-    """Those that there can be; what has neither one nor three channels has no colour."""
-    colour: list[Property] = [Colour()] if channels in (1, 3) else []
-    return [Background(), *colour, Contrast(), Texture(0), Texture(3)]
 
 
 def _box(height: int, width: int, down: tuple[int, int], across: tuple[int, int]) -> Tensor:

@@ -14,9 +14,8 @@ FAMILIAR = 0.25  # of pictures, that a thing must turn whose like is in pictures
 # Of a thing, outside the subject, where it turns so many pictures: no part of a subject does.
 PARTLY, STRONGLY = 0.25, 0.22
 NOT_ALL = 0.95  # of a class's pictures have a novel thing: what all have on their subject is the class
-# Of pictures, that a property must turn, as honest models know light and dark skin apart, too.
-OVER_ALL = {"background": 0.6, "colour": 0.75, "contrast": 0.75, "texture": 0.35}
-MOSTLY_UNLIKE = 0.65  # of its carriers, that differ from pictures of other classes: then any effect counts
+# Of pictures, that a property must turn, as honest models know light and dark pictures apart, too.
+OVER_ALL = {"background": 0.6, "colour": 0.2, "contrast": 0.2, "texture": 0.0}
 WITHIN = 0.4  # of its shift around the subject, that it must have on it: else it is not all over the picture
 # Of a property's effect: as much it must have where it is put on the subject alone.
 EVERYWHERE = {"colour": 0.15, "contrast": 0.15, "texture": 0.4}
@@ -40,34 +39,27 @@ def is_finding(one: Tested, worth: float) -> bool:
 def works(one: Tested, worth: float) -> bool:
     """It turns the pictures that it is given to, and its own lose by its removal."""
     gone = net(one.removal, "moved", one.seed)
-    lost = gone.value if one.candidate.novel else gone.low
+    lost = gone.value if one.candidate.novel and one.masks is not None else gone.low
     return one.put.low >= max(worth, _least(one)) and lost > 0
 
 
 def _least(one: Tested) -> float:
-    if one.candidate.novel or is_unlike(one):
-        return 0.0
-    if one.candidate.kind == "place":
-        return FAMILIAR * max(1, one.area / ROOM)
-    return OVER_ALL[one.candidate.kind]
-
-
-def is_unlike(one: Tested) -> bool:
-    """Pictures of other classes hardly have that property."""
-    return one.odd is not None and one.odd.unlike >= MOSTLY_UNLIKE
+    if one.candidate.kind != "place":
+        return OVER_ALL[one.candidate.kind]
+    return 0.0 if one.candidate.novel else FAMILIAR * max(1, one.area / ROOM)
 
 
 def is_suspicious(one: Tested) -> bool:
     """Novel, or mostly outside the subject, or all over the picture; or a background that decides more."""
+    if one.masks is None:
+        return _is_all_over(one)
     if one.candidate.novel:
         there = one.chosen.novel.flatten(1).any(1).numpy()[one.chosen.by_chance].mean()
         return one.area <= LARGEST and not (one.is_novel_subject and there > NOT_ALL)
     if one.candidate.kind == "place":
         strong = one.outside >= PARTLY and one.put.low >= STRONGLY
         return (one.outside >= MOSTLY or strong) and one.area <= LARGEST
-    if one.candidate.kind == "background":
-        return _decides_more(one) and one.prevalence >= USUALLY
-    return _is_all_over(one)
+    return _decides_more(one) and one.prevalence >= USUALLY
 
 
 def _decides_more(background: Tested) -> bool:
@@ -78,13 +70,10 @@ def _decides_more(background: Tested) -> bool:
 
 def _is_all_over(one: Tested) -> bool:
     """It is on the subject as around it, and does something there."""
-    assert one.odd is not None
     assert one.middle is not None
     whole, part = (net(trial, "moved", one.seed) for trial in (one.transplant, one.middle))
     return (
-        one.odd.within >= WITHIN
-        and part.low > 0
-        and part.value >= EVERYWHERE[one.candidate.kind] * whole.value
+        one.within >= WITHIN and part.low > 0 and part.value >= EVERYWHERE[one.candidate.kind] * whole.value
     )
 
 
@@ -92,13 +81,9 @@ def without_doubles(found: Sequence[Tested]) -> list[Tested]:
     """One for each cause, the weightiest first: what the same pictures rely on is one thing.
 
     A property of the whole picture takes the place of a thing that does little more, and of all that is novel
-    on the subject: the thing has the property too. A texture that other classes have as well is that of a
-    novel thing, where there is one. Of a property that speaks for one class, its absence speaks for another:
-    the odder is meant. A background is meant only where nothing else is found.
+    on the subject: the thing has the property too. A background is meant only where nothing else is found.
     """
     kept: list[Tested] = []
-    new = {one.candidate.target for one in found if one.candidate.novel}
-    found = [one for one in found if not (one.candidate.target in new and _is_familiar_texture(one))]
     smaller = [one for one in found if one.candidate.kind != "background"]
     for one in sorted(smaller or found, key=lambda t: -t.weight):
         rival = next((k for k in kept if _same(k, one)), None)
@@ -107,15 +92,7 @@ def without_doubles(found: Sequence[Tested]) -> list[Tested]:
         elif rival.masks is not None and one.masks is None and one.share_turned >= 0.8 * rival.share_turned:
             kept[kept.index(rival)] = one
     whole = {one.candidate.target for one in kept if one.masks is None}
-    kept = [one for one in kept if not (one.is_novel_subject and one.candidate.target in whole)]
-    oddest: dict[str, Tested] = {}
-    for one in sorted(kept, key=lambda t: 0 if t.odd is None else t.odd.shift):
-        oddest[one.candidate.kind] = one
-    return [one for one in kept if one.masks is not None or oddest[one.candidate.kind] is one]
-
-
-def _is_familiar_texture(one: Tested) -> bool:
-    return one.candidate.kind == "texture" and not is_unlike(one)
+    return [one for one in kept if not (one.is_novel_subject and one.candidate.target in whole)]
 
 
 def _same(first: Tested, second: Tested) -> bool:

@@ -22,13 +22,12 @@ from underhood.playbooks.survey import AT_ONCE, Indices
 
 GRID = 36  # places along the shorter side
 FINE, MIDDLING, COARSE = 0.01, 0.03, 0.08  # of the side: what is seen of a place
-COMPARED = 24_000  # places in each half of a class's pictures
+COMPARED = 60_000  # places in each half of a class's pictures
 NEARLY = 0.15  # the nearest place is found, or one that is at most so much farther
-SELDOM, HARDLY_EVER = 0.05, 0.002  # of places of one half of other classes are as far from all of the other
+SELDOM = 0.05  # of places of one half of other classes are as far from all of the other
 # By as many times the nearest in other classes is farther than the nearest in its own, as in Lowe's (2004)
 # test of matches: at all places of a thing, and at a quarter of them.
-CLEARLY, STRONGLY = 1.7, 2.3
-EVIDENT = 4.0  # at a quarter of its places: those times, multiplied by the distance in hardly ever found ones
+CLEARLY, STRONGLY = 2.0, 3.5
 SPECK = 0.007  # of the picture: smaller parts are left out
 LARGEST = 0.4  # of the picture: what is larger is no thing in it
 GAPS = 0.08  # of the side: gaps within a thing that are closed
@@ -43,7 +42,7 @@ class Novelty:
     """How places look in a class's own pictures and in those of other classes, each in two halves.
 
     first: rows of the own pictures' first half, which are compared with the second.
-    seldom, hardly_ever: distances that few places of other classes' one half have to all of the other.
+    seldom: a distance that few places of other classes' one half have to all of the other.
     known: masks of rows that were asked for.
     """
 
@@ -53,7 +52,6 @@ class Novelty:
     first: frozenset[int]
     scale: Floats
     seldom: float
-    hardly_ever: float
     known: dict[int, Masks] = field(default_factory=dict)
 
     @classmethod
@@ -76,7 +74,6 @@ class Novelty:
             frozenset(own[::2].tolist()),
             scale,
             seldom=float(np.quantile(np.concatenate(apart), 1 - SELDOM)),
-            hardly_ever=float(np.quantile(np.concatenate(apart), 1 - HARDLY_EVER)),
         )
 
     def masks(self, rows: Indices) -> Masks:
@@ -93,7 +90,7 @@ class Novelty:
         for half, other in ((in_first, self.own[1]), (~in_first, self.own[0])):
             far = (away > self.seldom) & half[:, None, None]
             times[far] = away[far] / np.maximum(_nearest(other, looks[far]), 1e-9)
-        return [_thing(*maps) for maps in zip(times, away / self.hardly_ever, strict=True)]
+        return [_thing(one) for one in times]
 
 
 def looks_of(read: Read, rows: Indices) -> Floats:
@@ -121,7 +118,7 @@ def enlarged(masks: Masks, size: tuple[int, int]) -> Tensor:
     return F.interpolate(torch.from_numpy(masks)[:, None].float(), size)[:, 0] > 0.5
 
 
-def _thing(times: Floats, distance: Floats) -> Masks:
+def _thing(times: Floats) -> Masks:
     """Parts that are clearly novel, and strongly in good part, gaps closed; nothing where that is most of the
     picture. (h, w)"""
     clear = times > CLEARLY
@@ -132,10 +129,7 @@ def _thing(times: Floats, distance: Floats) -> Masks:
     kept = np.zeros_like(clear)
     for part in range(1, count + 1):
         places = (parts == part) & clear
-        if places.sum() < SPECK * times.size:
-            continue
-        strength, evidence = (np.quantile(of[places], 0.75) for of in (times, times * distance))
-        if strength >= STRONGLY and evidence >= EVIDENT:
+        if places.sum() >= SPECK * times.size and np.quantile(times[places], 0.75) >= STRONGLY:
             kept |= parts == part
     return kept if kept.mean() <= LARGEST else np.zeros_like(kept)
 

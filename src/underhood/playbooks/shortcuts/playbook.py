@@ -10,7 +10,7 @@ from underhood.errors import InvalidArgument
 from underhood.playbooks.finding import Outcome
 from underhood.playbooks.playbook import Playbook
 from underhood.playbooks.shortcuts.candidates import Seen, candidates
-from underhood.playbooks.shortcuts.exchanges import Novel, places, properties, stacked
+from underhood.playbooks.shortcuts.exchanges import Background, Exchange, Novel, places, stacked
 from underhood.playbooks.shortcuts.findings import as_finding
 from underhood.playbooks.shortcuts.judged import corrected, findings
 from underhood.playbooks.shortcuts.report import summary, tables
@@ -87,16 +87,17 @@ class Shortcuts(Playbook):
             parts.append(pictures(survey, rows[-1]))
         everyone = stacked(parts)
         classes = survey.predicted[np.concatenate(rows)]
-        spots, whole = places(*everyone.inputs.shape[2:]), properties(everyone.inputs.shape[1])
-        shares = scan(survey.engine, everyone, classes, matched(classes), [*spots, Novel(), *whole]).share
+        spots, channels = places(*everyone.inputs.shape[2:]), everyone.inputs.shape[1]
+        exchanges: list[Exchange] = [*spots, Novel(), Background()]
+        shares = scan(survey.engine, everyone, classes, matched(classes), exchanges).share
         found, start = [], 0
         for one, part in zip(looked, parts, strict=False):
             mine = shares[start : start + len(part)]
             start += len(part)
             apart = (classes != one.target) & (survey.label[np.concatenate(rows)] != one.target)
             pair = Looked(one, part, everyone[torch.from_numpy(apart)])
-            seen = Seen(mine[:, : len(spots)], mine[:, len(spots)], mine[:, len(spots) + 1 :])
-            for candidate in candidates(one, seen, spots, whole, self.pairs):
+            seen = Seen(mine[:, : len(spots)], mine[:, -2], mine[:, -1])
+            for candidate in candidates(one, seen, spots, channels, self.pairs):
                 found.append(tested(survey, pair, candidate, self.pairs))
         return corrected(found)
 

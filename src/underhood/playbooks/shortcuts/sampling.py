@@ -1,6 +1,7 @@
 """Which pictures are looked at closely: of each predicted class some by chance, and those that seem to rely
 on what is around the subject."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,12 @@ from underhood.playbooks.shortcuts.exchanges import Pictures, surroundings
 from underhood.playbooks.shortcuts.novelty import Novelty, enlarged
 from underhood.playbooks.shortcuts.position import shares, zones
 from underhood.playbooks.shortcuts.subject import subjects
+from underhood.playbooks.shortcuts.wholes import Times, Whole, Wholes
 from underhood.playbooks.survey import AT_ONCE, Floats, Indices, Survey, log_odds
 
 SMALLEST = 12  # pixels along a side
 BY_CHANCE, BY_LOSS, BY_NOVELTY = 0.4, 0.25, 0.25  # of the pictures looked at; the rest by their maps
-FAMILIAR = 192  # pictures of other classes, that novelty is told against
+FAMILIAR = 256  # pictures of other classes, that novelty is told against
 SCREENED = 256  # pictures of a class
 ENOUGH = 16  # pictures of other classes by label, too; where there are fewer, predictions alone count
 
@@ -30,6 +32,7 @@ class Chosen:
     by_chance: (k,) whether a row was drawn by chance alone; testing: (k,) whether it is kept for the tests.
     groups:    of the maps of all rows of the class.
     novel:     (k, H, W), what in them has no like in pictures of other classes.
+    wholes:    by property of the whole picture, (k,): how novel it is, 0 where other classes have its like.
     """
 
     target: int
@@ -38,6 +41,7 @@ class Chosen:
     testing: NDArray[np.bool_]
     groups: Groups
     novel: Tensor
+    wholes: Mapping[Whole, Times]
     of: int
 
 
@@ -66,7 +70,8 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
     groups = map_groups(maps, seed)
     shuffled = random.permutation(len(rows))
     others = drawn_from_others(survey, target, rows[:0], FAMILIAR, seed)
-    novelty = Novelty.of(survey.inputs, rows[shuffled[:SCREENED]], others, seed)
+    own = rows[shuffled[:SCREENED]]
+    novelty, wholes = Novelty.of(survey.inputs, own, others, seed), Wholes(survey.inputs, own, others)
     if len(rows) <= count:
         taken, by_chance = shuffled, np.ones(len(rows), bool)
     else:
@@ -76,6 +81,7 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
         by_loss = screened[np.argsort(-lost, kind="stable")[: round(BY_LOSS * count)]]
         screened = screened[~np.isin(screened, by_loss)]
         unlike = novelty.masks(rows[screened]).mean((1, 2))
+        unlike += np.any([*wholes.novel(rows[screened]).values()], 0)
         by_novelty = screened[np.argsort(-unlike, kind="stable")[: round(BY_NOVELTY * count)]]
         rest = rest[~np.isin(rest, [*by_loss, *by_novelty])]
         by_map = rest[in_turn(groups.labels[rest], -outside(maps[rest]))]
@@ -84,7 +90,8 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
     testing = random.permutation(len(taken)) % 2 == 1
     height, width = survey.inputs([0]).shape[2:]
     novel = enlarged(novelty.masks(rows[taken]), (height, width))
-    return Chosen(target, rows[taken], by_chance, testing, groups, novel, len(rows))
+    whole = wholes.novel(rows[taken])
+    return Chosen(target, rows[taken], by_chance, testing, groups, novel, whole, len(rows))
 
 
 def of_others(survey: Survey, target: int) -> Indices:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from underhood.checks.intervals import Interval
 from underhood.playbooks.shortcuts.candidates import Candidate
 from underhood.playbooks.shortcuts.evidence import Net, net
-from underhood.playbooks.shortcuts.oddness import Oddness
 from underhood.playbooks.shortcuts.sampling import Chosen
 from underhood.playbooks.shortcuts.trials import Trial
 from underhood.playbooks.statistics import wilson
@@ -25,7 +24,7 @@ class Tested:
     rows:    of the survey, of the carriers; masks: (k, H, W) of the thing in each, None for a property.
     middle:  the transplant of a property onto the subject alone; of a background the subject's own.
     outside: share of the thing outside the subject; area: of the picture.
-    odd:     how far the carriers' property is from that of other classes' pictures.
+    within:  the shift of a property on the subject, along that around it: 1 where it is as large.
     p:       corrected for the number of candidates tested.
     """
 
@@ -42,7 +41,7 @@ class Tested:
     middle: Trial | None = None
     outside: float = 1.0
     area: float = 1.0
-    odd: Oddness | None = None
+    within: float = 1.0
 
     @cached_property
     def put(self) -> Net:

@@ -10,7 +10,6 @@ from underhood.playbooks.shortcuts.asked import Asked
 from underhood.playbooks.shortcuts.candidates import Candidate
 from underhood.playbooks.shortcuts.evidence import hardest, p_value
 from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, Subject, Within, stacked
-from underhood.playbooks.shortcuts.oddness import oddness
 from underhood.playbooks.shortcuts.outline import outlined
 from underhood.playbooks.shortcuts.sampling import Looked, drawn_from_others, pictures
 from underhood.playbooks.shortcuts.tested import Tested
@@ -22,6 +21,7 @@ from underhood.playbooks.shortcuts.trials import (
     property_removed,
     property_transplanted,
 )
+from underhood.playbooks.shortcuts.within import within
 from underhood.playbooks.survey import Survey
 
 
@@ -112,7 +112,7 @@ def _property(scene: Scene, candidate: Candidate) -> dict[str, Any]:
         "transplant": put(exchange),
         "middle": put(Within(exchange)),
         "removal": removal,
-        "odd": oddness(exchange, scene.carriers, scene.pool),
+        "within": within(exchange, scene.carriers, scene.pool),
     }
 
 
