@@ -8,8 +8,9 @@ from torch import Tensor
 
 from underhood.playbooks.shortcuts.wholes import (
     DIRECTIONS,
-    RINGS,
+    LEAST,
     TOLD,
+    WAVES,
     Whole,
     Wholes,
     colour,
@@ -37,9 +38,9 @@ def scenes(count: int, seed: int) -> Tensor:
     return stretch * (coarse + 0.1 * fine) + light
 
 
-def waves(length: float) -> Tensor:
+def waves(length: float, side: int = SIDE) -> Tensor:
     """Oblique ones, down and right alike."""
-    down, right = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    down, right = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     return torch.sin(2 * np.pi * (down + right) / 2**0.5 / length)
 
 
@@ -104,12 +105,17 @@ def test_whitened_distances_are_those_of_mahalanobis() -> None:
     np.testing.assert_allclose((whitening(points)(points) ** 2).sum(1), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("length", "ring"), [(10.0, 0), (4.0, 1), (2.5, 2)])
-def test_waves_are_told_by_length_and_direction(length: float, ring: int) -> None:
-    told = texture(waves(length).expand(1, 3, SIDE, SIDE))[0]
+@pytest.mark.parametrize("ring", [0, 1, 2])
+def test_waves_are_told_by_length_and_direction(ring: int) -> None:
+    told = texture(waves(1 / WAVES[ring], side=80).expand(1, 3, 80, 80))[0]
+    assert told.shape == (len(WAVES) * DIRECTIONS,)
     assert told.argmax() == ring * DIRECTIONS + 1  # a quarter of the half turn
-    low, high = RINGS[ring]
-    assert low <= 1 / length < high
+
+
+def test_long_waves_are_no_texture_of_a_small_picture() -> None:
+    kept = sum(wave * SIDE >= LEAST for wave in WAVES)
+    assert kept == 2
+    assert texture(drawn(1, 3, SIDE, SIDE)).shape == (1, kept * DIRECTIONS)
 
 
 def test_a_texture_in_half_of_the_picture_hardly_counts() -> None:

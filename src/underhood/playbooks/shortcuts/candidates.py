@@ -26,7 +26,8 @@ NEW = 1e-6  # of a property that is not novel there is none
 COLOURED = (1, 3)  # channels: others are no colours
 STEADY = 0.3  # of the pictures: so often what is steady is at a place
 LITTLE_ELSE = 0.7  # of a picture's mask, that is at such places: then the rest of them is in it, too
-FEW = 4
+FEW = 4  # pictures that rely most on a thing tell from which share on one does
+ENOUGH = 6  # pictures kept for the tests, that rely on it: of fewer nothing is claimed
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +135,6 @@ def _carriers(
     kept = np.flatnonzero(chosen.testing)
     kept = kept[np.argsort(-share[kept], kind="stable")]
     good = kept[relying[kept]]
-    if len(good) >= FEW and (relying & ~chosen.testing).sum() >= FEW // 2:
+    if len(good) >= ENOUGH and (relying & ~chosen.testing).sum() >= ENOUGH // 2:
         return good[:most], least, False
     return kept[: 2 * FEW], least, True

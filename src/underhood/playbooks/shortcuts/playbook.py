@@ -42,7 +42,7 @@ class Shortcuts(Playbook):
     key: ClassVar[str] = "shortcuts"
     question: ClassVar[str] = "Does the model rely on something that it should not be using?"
     scanned: int = 96
-    pairs: int = 64
+    pairs: int = 128
     classes: int = 10
     least: int = 16
     worth: float = 0.15

@@ -22,14 +22,16 @@ Whole = Literal["colour", "contrast", "texture"]
 ENDS = (0.01, 0.05, 0.95, 0.99)  # of a channel's pixels: the darkest and the brightest
 SPREADS = (0.01, 0.05, 0.25)  # of all pixels, left out at either end
 GRAINS = (0.25, 0.5, 0.75)  # of the differences between neighbours
-RINGS = ((0.06, 0.15), (0.15, 0.3), (0.3, 0.75))  # cycles a pixel
+WAVES = (0.1, 0.2, 0.4)  # cycles a pixel
+LEAST = 6  # waves along a side: of fewer there is no texture
 DIRECTIONS = 4  # of waves
-CELLS = 12  # along a side: a texture is in three quarters of the cells
+WIDTH, SPREAD = 0.35, 0.4  # of the bands around them: in logarithms, in radians
+CELLS, NEARLY_ALL = 12, 0.9  # along a side; of the cells that a texture is in
 MARGIN = 8  # pixels, mirrored around a picture
 LITTLE = 1e-6  # of energy
 SELDOM = 0.05  # of pictures of one half of other classes are as far from all of the other
 # Times farther from other classes than from its own: classes differ by themselves in light and colour.
-CLEARLY: Mapping[Whole, float] = {"colour": 2.5, "contrast": 3.0, "texture": 1.6}
+CLEARLY: Mapping[Whole, float] = {"colour": 2.5, "contrast": 3.0, "texture": 1.8}
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.float32]
@@ -111,28 +113,30 @@ def contrast(inputs: Tensor) -> Floats:
 
 
 def texture(inputs: Tensor) -> Floats:
-    """(B, 12), logarithms: the energy of waves by length and direction, where there is little of them: what
-    is in a part of the picture only does not count."""
+    """(B, k), logarithms: the energy of waves by length and direction, where there is little of them: what is
+    in a part of the picture only does not count."""
     grey = F.pad(inputs.mean(1, keepdim=True), [MARGIN] * 4, mode="reflect")[:, 0]
     height, width = grey.shape[1:]
+    lengths = [wave for wave in WAVES if wave * min(inputs.shape[2:]) >= LEAST] or [WAVES[-1]]
     waves = torch.fft.rfft2(grey)
     found = []
-    for band in _bands(height, width):
+    for band in _bands(height, width, lengths):
         answer = torch.fft.irfft2(waves * band, s=(height, width))[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
         cells = F.adaptive_avg_pool2d((answer**2)[:, None], (CELLS, CELLS)).flatten(1)
-        found.append((torch.quantile(cells, 0.25, dim=1) + LITTLE).log())
+        found.append((torch.quantile(cells, 1 - NEARLY_ALL, dim=1) + LITTLE).log())
     return _numpy([torch.stack(found, 1)])
 
 
-def _bands(height: int, width: int) -> Iterator[Tensor]:
-    """Masks of half a spectrum (height, width / 2 + 1)."""
+def _bands(height: int, width: int, lengths: Sequence[float]) -> Iterator[Tensor]:
+    """Weights of half a spectrum (height, width / 2 + 1); smooth ones, so that an edge stays where it is."""
     down, right = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
-    length = (down**2 + right**2).sqrt()
-    turned = torch.atan2(down, right) / np.pi * DIRECTIONS + 0.5
-    for low, high in RINGS:
+    length, angle = (down**2 + right**2).sqrt().clamp(min=1e-6), torch.atan2(down, right)
+    for wave in lengths:
+        near = (length / wave).log() / WIDTH
         for direction in range(DIRECTIONS):
-            here = turned.floor().long() % DIRECTIONS == direction
-            yield ((length >= low) & (length < high) & here).float()
+            turned = angle - direction * np.pi / DIRECTIONS
+            aside = ((turned + np.pi / 2) % np.pi - np.pi / 2) / SPREAD
+            yield torch.exp(-(near**2 + aside**2) / 2)
 
 
 def _numpy(parts: Sequence[Tensor]) -> Floats:
