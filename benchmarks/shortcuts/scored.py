@@ -12,6 +12,7 @@ from underhood.playbooks.finding import Finding
 
 Masks = NDArray[np.bool_]  # (k, H, W)
 RIGHT = 0.3  # mean overlap with the mark from which on it is the right region
+MOSTLY = 0.5  # of a finding's pictures have the change that it names
 NAMES = {  # what a change of the whole picture may be called
     "tint": ("colour",),
     "texture": ("texture",),
@@ -44,7 +45,8 @@ def scored(mark: str, finding: Finding, true: Masks) -> Score:
     if finding.masks is not None and len(finding.masks):
         region = overlap(finding.masks, true[list(finding.rows[: len(finding.masks)])])
     if over_all(mark):
-        return Score(called in NAMES[mark], region, called)
+        theirs = true[list(finding.rows)].any((1, 2)).mean()
+        return Score(called in NAMES[mark] and bool(theirs >= MOSTLY), region, called)
     return Score(called is None and region is not None and region >= RIGHT, region, called)
 
 

@@ -42,6 +42,7 @@ def test_a_region_or_name_is_asked_for_by_kind() -> None:
     assert not scored("ruler", named, true).right
     assert not scored("ruler", finding(None), true).right
     assert not scored("tint", finding(true), true).right  # found, but not called by its name
+    assert not scored("tint", named, masks((0, 10), (0, 0), (0, 0))[[1, 2]]).right  # of pictures without it
 
 
 def test_the_place_of_the_first_right_finding() -> None:
