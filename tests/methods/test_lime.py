@@ -75,7 +75,7 @@ def test_where_all_coalitions_fit_in_the_budget_each_is_taken_once() -> None:
 
 def test_a_linear_model_is_found_whole() -> None:
     weight = torch.randn(40, generator=torch.Generator().manual_seed(0))
-    found = uh.LIME(n=400, ridge=0)(Linear(weight, 3.0), torch.ones(1, 40), 0)
+    found = uh.LIME(n=400, ridge=0)(Linear(weight, 3.0), torch.ones(1, 40), 0, precision="float32")
     assert np.allclose(found.values, weight, atol=1e-4)
     assert found.diagnostics["r2"] == pytest.approx(1, abs=1e-6)
     assert found.diagnostics["intercept"] == pytest.approx(3, abs=1e-4)

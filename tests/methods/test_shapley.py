@@ -139,7 +139,7 @@ def test_values_are_linear_in_the_model(method: uh.Method, seed: int, x: Tensor,
 def test_an_additive_score_is_found_from_few_coalitions_even_with_many_groups() -> None:
     weight = torch.randn(40, generator=torch.Generator().manual_seed(0))
     for method in (uh.KernelSHAP(n=150), uh.ShapleySampling(4)):
-        found = method(Linear(weight), torch.ones(1, 40), 0)
+        found = method(Linear(weight), torch.ones(1, 40), 0, precision="float32")
         assert np.allclose(found.values, weight, atol=1e-4)
         assert found.arrays["standard_error"].max() < 1e-4
         assert found.diagnostics["calls"] <= 160
