@@ -41,7 +41,7 @@ bench-verdict: $(VENV)/dev  ## is the verdict right? on causes that were planted
 	$(BIN)/python -m benchmarks.verdict.run
 	$(BIN)/python -m benchmarks.verdict.told out/verdict/verdicts-standard.json
 
-bench-shortcuts: $(VENV)/dev  ## are shortcuts found that were planted, and none in clean models? half an hour
+bench-shortcuts: $(VENV)/dev  ## are shortcuts found that were planted, and none in clean models? some two hours
 	$(BIN)/python -m benchmarks.shortcuts.run
 	$(BIN)/python -m benchmarks.shortcuts.told out/shortcuts/results.jsonl
 

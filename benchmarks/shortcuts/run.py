@@ -4,6 +4,7 @@
 
 Trains the models that are not kept yet, audits each on data like what it was trained on, and
 appends a line to FOLDER/results.jsonl. Models that have a line are passed over: a stopped run goes on.
+Neither they nor kept models know of a changed benchmark: give it another folder.
 `benchmarks.shortcuts.told` makes the tables and plots of it.
 """
 

@@ -95,21 +95,20 @@ def whitening(points: Floats) -> Callable[[Floats], Floats]:
 def colour(inputs: Tensor) -> Floats:
     """(B, 5 C): each channel's mean, and its darkest and brightest pixels."""
     flat = inputs.flatten(2)
-    return _numpy([flat.mean(2), torch.quantile(flat, torch.tensor(ENDS), dim=2)])
+    ends = np.quantile(flat.numpy(), ENDS, axis=2)  # (4, B, C)
+    return np.concatenate([flat.mean(2).double().numpy(), *ends], 1)
 
 
 def contrast(inputs: Tensor) -> Floats:
     """(B, 7), logarithms: how far pixels spread around their channel's mean, how much the fine structure
     varies, and neighbours."""
-    flat = (inputs - inputs.mean((2, 3), keepdim=True)).flatten(1)
-    low, high = (
-        torch.quantile(flat, ends, dim=1) for ends in (torch.tensor(SPREADS), 1 - torch.tensor(SPREADS))
-    )
+    flat = (inputs - inputs.mean((2, 3), keepdim=True)).flatten(1).numpy()
+    low, high = (np.quantile(flat, ends, axis=1) for ends in (SPREADS, 1 - np.array(SPREADS)))
     fine = inputs - gaussian_blur(inputs, max(0.8, 0.04 * min(inputs.shape[2:])))
     grey = inputs.mean(1)
     step = (grey[:, 1:, 1:] - grey[:, :-1, 1:] - grey[:, 1:, :-1] + grey[:, :-1, :-1]).abs().flatten(1)
-    grains = torch.quantile(step, torch.tensor(GRAINS), dim=1)
-    return _numpy([torch.cat([high - low, fine.std((1, 2, 3))[None], grains]).T.add(0.01).log()])
+    grains = np.quantile(step.numpy(), GRAINS, axis=1)
+    return np.log(np.concatenate([high - low, fine.std((1, 2, 3))[None].double().numpy(), grains]).T + 0.01)
 
 
 def texture(inputs: Tensor) -> Floats:
@@ -123,8 +122,8 @@ def texture(inputs: Tensor) -> Floats:
     for band in _bands(height, width, lengths):
         answer = torch.fft.irfft2(waves * band, s=(height, width))[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
         cells = F.adaptive_avg_pool2d((answer**2)[:, None], (CELLS, CELLS)).flatten(1)
-        found.append((torch.quantile(cells, 1 - NEARLY_ALL, dim=1) + LITTLE).log())
-    return _numpy([torch.stack(found, 1)])
+        found.append(np.quantile(cells.numpy(), 1 - NEARLY_ALL, axis=1))
+    return np.log(np.stack(found, 1) + LITTLE)
 
 
 def _bands(height: int, width: int, lengths: Sequence[float]) -> Iterator[Tensor]:
@@ -137,12 +136,6 @@ def _bands(height: int, width: int, lengths: Sequence[float]) -> Iterator[Tensor
             turned = angle - direction * np.pi / DIRECTIONS
             aside = ((turned + np.pi / 2) % np.pi - np.pi / 2) / SPREAD
             yield torch.exp(-(near**2 + aside**2) / 2)
-
-
-def _numpy(parts: Sequence[Tensor]) -> Floats:
-    """(B, k) each, or (j, B, k), side by side."""
-    flat = [part if part.ndim == 2 else part.permute(1, 0, 2).flatten(1) for part in parts]
-    return np.asarray(torch.cat(flat, 1).double().numpy())
 
 
 TOLD: Mapping[Whole, Callable[[Tensor], Floats]] = {
