@@ -39,8 +39,8 @@ class Case:
 
 
 def cases() -> tuple[Case, ...]:
-    """Five draws of the reported half were read before the playbook was settled: they are not used again."""
-    return (*_set(), *(replace(case, draw=6) for case in _report()))
+    """Six draws of the reported half were read before the playbook was settled: they are not used again."""
+    return (*_set(), *(replace(case, draw=7) for case in _report()))
 
 
 def _report() -> Iterator[Case]:

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor, nn
 
 import underhood as uh
 from underhood.engine import Engine, Settings
 from underhood.playbooks.shortcuts.asked import Asked
-from underhood.playbooks.shortcuts.evidence import detectable_share, detectable_shift, net, p_value
+from underhood.playbooks.shortcuts.evidence import detectable_share, detectable_shift, effect, net, p_value
 from underhood.playbooks.shortcuts.exchanges import (
     Colour,
     Contrast,
@@ -209,6 +210,18 @@ def test_the_hardest_control_counts() -> None:
         {"a": change([0.0] * 10), "b": change([0.25] * 10), "second fill": change([1.0] * 10)},
     )
     assert net(trial, "turned", 0).value == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("times", [1, 8])
+def test_what_one_picture_does_to_several_counts_once(times: int) -> None:
+    """Student's t-interval over four donors, however many pictures each of them gives to."""
+    turned, donor = np.tile([1.0, 1, 0, 1], times), np.tile(np.arange(4), times)
+    trial = Trial(Change(turned, turned), donor=donor)
+    reach = scipy.stats.t.ppf(0.975, 3) * 0.5 / 4**0.5
+    assert net(trial, "turned", 0).low == pytest.approx(0.75 - reach, abs=1e-4)
+    told = effect("transplant", trial, "turned", "share", 0)
+    assert (told.low, told.high) == pytest.approx((0.75 - reach, 0.75 + reach), abs=1e-4)
+    assert told.inputs == 4 * times
 
 
 def test_few_pictures_prove_nothing() -> None:

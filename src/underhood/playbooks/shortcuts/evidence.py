@@ -1,6 +1,6 @@
 """What trials come to: effects beside their controls, with intervals, and what would have been found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from underhood.checks.intervals import bootstrap
 from underhood.playbooks.finding import Effect
 from underhood.playbooks.shortcuts.trials import Change, Floats, Trial
 from underhood.playbooks.statistics import normal_quantile
+from underhood.playbooks.survey import Indices
 
 FEW = 4  # pictures: of fewer nothing is said
 
@@ -22,19 +23,25 @@ class Net:
     inputs: int
 
 
-def effect(name: str, values: Floats, control: Floats | None, unit: str, seed: int) -> Effect:
-    low, high = interval(values, seed)
-    if control is None or np.isfinite(control).sum() < FEW:
-        return Effect(name, float(np.mean(values)), low, high, unit, len(values))
-    there = control[np.isfinite(control)]
-    c_low, c_high = interval(there, seed)
-    return Effect(
-        name, float(np.mean(values)), low, high, unit, len(values), float(there.mean()), c_low, c_high
-    )
+def effect(name: str, trial: Trial, of: str, unit: str, seed: int) -> Effect:
+    values: Floats = getattr(trial.change, of)
+    low, high = interval(values, trial.donor, seed)
+    found = Effect(name, float(np.mean(values)), low, high, unit, len(values))
+    control = hardest(trial, of)
+    if control is None:
+        return found
+    c_low, c_high = interval(control[1], trial.donor, seed)
+    return replace(found, control=float(np.nanmean(control[1])), control_low=c_low, control_high=c_high)
 
 
-def interval(values: Floats, seed: int, level: float = 0.95) -> tuple[float, float]:
-    found = bootstrap(values.tolist(), seed=seed, level=level)
+def interval(values: Floats, donor: Indices | None, seed: int) -> tuple[float, float]:
+    """95 % of the mean, over donors: what one of them does to several pictures is not known so many times."""
+    there = np.isfinite(values)
+    if donor is not None:
+        values = np.array([values[there & (donor == one)].mean() for one in np.unique(donor[there])])
+    else:
+        values = values[there]
+    found = bootstrap(values.tolist(), seed=seed)
     return (-np.inf, np.inf) if found is None else (found.low, found.high)
 
 
@@ -52,10 +59,10 @@ def net(trial: Trial, of: str, seed: int) -> Net:
     """The lead over the hardest control, picture by picture."""
     own, control = getattr(trial.change, of), hardest(trial, of)
     differences = own if control is None else own - control[1]
+    low = interval(differences, trial.donor, seed)[0]
     differences = differences[np.isfinite(differences)]
     if len(differences) < FEW:
         return Net(0.0, -np.inf, np.inf, len(differences))
-    low = interval(differences, seed)[0]
     return Net(float(differences.mean()), low, float(differences.std(ddof=1)), len(differences))
 
 

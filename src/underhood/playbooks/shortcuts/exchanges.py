@@ -54,9 +54,6 @@ class Exchange(Protocol):
 class Property(Exchange, Protocol):
     """Something of the whole picture."""
 
-    def measure(self, pictures: Pictures) -> Tensor:
-        """How much of it there is, (B, k)."""
-
     def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
         """`onto` with that of `of` instead of its own."""
 
@@ -100,9 +97,6 @@ class Background:
     def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
         return self(onto, of)
 
-    def measure(self, pictures: Pictures) -> Tensor:
-        return _mean(pictures)[:, :, 0, 0]
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -130,6 +124,7 @@ class Colour:
         return self(onto, of)
 
     def measure(self, pictures: Pictures) -> Tensor:
+        """(B, C)"""
         return _mean(pictures)[:, :, 0, 0]
 
 
@@ -150,6 +145,7 @@ class Contrast:
         return self(onto, of)
 
     def measure(self, pictures: Pictures) -> Tensor:
+        """(B, 1), a logarithm."""
         return _spread(pictures)[:, 0, 0].clamp(min=1e-6).log()
 
 
@@ -175,9 +171,6 @@ class Texture:
 
     def replaced(self, onto: Pictures, of: Pictures) -> Tensor:
         return self(onto, of) - self._fine(onto.inputs)
-
-    def measure(self, pictures: Pictures) -> Tensor:
-        return self._repeated(self._fine(pictures.inputs)).std((1, 2, 3))[:, None].clamp(min=1e-6).log()
 
     def _fine(self, inputs: Tensor) -> Tensor:
         return inputs - gaussian_blur(inputs, max(0.8, self.sigma * min(inputs.shape[2:])))

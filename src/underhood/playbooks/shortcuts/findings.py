@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from underhood.playbooks.finding import Effect, Finding, Severity
-from underhood.playbooks.shortcuts.evidence import effect, hardest
+from underhood.playbooks.shortcuts.evidence import effect
 from underhood.playbooks.shortcuts.labels import by_label, in_words
 from underhood.playbooks.shortcuts.looks import kinds
 from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
-from underhood.playbooks.shortcuts.trials import Floats, Trial
+from underhood.playbooks.shortcuts.trials import Trial
 from underhood.playbooks.shortcuts.words import cast, described, percent
 from underhood.playbooks.survey import Survey
 
@@ -88,20 +88,16 @@ def _shift(survey: Survey, one: Tested) -> list[float]:
 
 
 def _effects(one: Tested) -> tuple[Effect, ...]:
-    def of(name: str, trial: Trial, field: str, unit: str) -> Effect:
-        control = hardest(trial, field)
-        values: Floats = getattr(trial.change, field)
-        return effect(name, values, None if control is None else control[1], unit, one.seed)
-
     found = [
-        of("removal", one.removal, "moved", "log-odds"),
-        of("transplant", one.transplant, "turned", "share"),
-        of("transplant", one.transplant, "moved", "log-odds"),
-        of("removal", one.removal, "turned", "share"),
+        effect("removal", one.removal, "moved", "log-odds", one.seed),
+        effect("transplant", one.transplant, "turned", "share", one.seed),
+        effect("transplant", one.transplant, "moved", "log-odds", one.seed),
+        effect("removal", one.removal, "turned", "share", one.seed),
     ]
     second = one.removal.controls.get("second fill")
     if second is not None:
-        found.append(effect("removal, filled from other pictures", second.moved, None, "log-odds", one.seed))
+        name = "removal, filled from other pictures"
+        found.append(effect(name, Trial(second), "moved", "log-odds", one.seed))
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from underhood.playbooks.shortcuts.evidence import net
 from underhood.playbooks.shortcuts.novelty import LARGEST
+from underhood.playbooks.shortcuts.stamps import LARGEST as LARGEST_STAMP
 from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
 from underhood.playbooks.statistics import holm
 
@@ -17,8 +18,7 @@ NOT_ALL = 0.95  # of a class's pictures have a novel thing: what all have on the
 # Of pictures, that a property must turn, as honest models know light and dark pictures apart, too.
 OVER_ALL = {"background": 0.6, "colour": 0.2, "contrast": 0.2, "texture": 0.0}
 WITHIN = 0.4  # of its shift around the subject, that it must have on it: else it is not all over the picture
-# Of a property's effect: as much it must have where it is put on the subject alone.
-EVERYWHERE = {"colour": 0.15, "contrast": 0.15, "texture": 0.4}
+EVERYWHERE = 0.15  # of a property's effect, that it must have where it is put on the subject alone
 USUALLY = 0.25  # of a class's pictures, that must rely on their background
 
 
@@ -33,7 +33,8 @@ def corrected(found: Sequence[Tested]) -> list[Tested]:
 
 
 def is_finding(one: Tested, worth: float) -> bool:
-    return not one.candidate.guess and one.p < ALPHA and works(one, worth) and is_suspicious(one)
+    found = not one.candidate.guess and one.p < ALPHA and one.prevalence > 0
+    return found and works(one, worth) and is_suspicious(one)
 
 
 def works(one: Tested, worth: float) -> bool:
@@ -55,7 +56,7 @@ def is_suspicious(one: Tested) -> bool:
         return _is_all_over(one)
     if one.candidate.novel:
         there = one.chosen.novel.flatten(1).any(1).numpy()[one.chosen.by_chance].mean()
-        return one.area <= LARGEST and not (one.is_novel_subject and there > NOT_ALL)
+        return one.area <= LARGEST_STAMP and not (one.is_novel_subject and there > NOT_ALL)
     if one.candidate.kind == "place":
         strong = one.outside >= PARTLY and one.put.low >= STRONGLY
         return (one.outside >= MOSTLY or strong) and one.area <= LARGEST
@@ -72,9 +73,7 @@ def _is_all_over(one: Tested) -> bool:
     """It is on the subject as around it, and does something there."""
     assert one.middle is not None
     whole, part = (net(trial, "moved", one.seed) for trial in (one.transplant, one.middle))
-    return (
-        one.within >= WITHIN and part.low > 0 and part.value >= EVERYWHERE[one.candidate.kind] * whole.value
-    )
+    return one.within >= WITHIN and part.low > 0 and part.value >= EVERYWHERE * whole.value
 
 
 def without_doubles(found: Sequence[Tested]) -> list[Tested]:
@@ -89,10 +88,16 @@ def without_doubles(found: Sequence[Tested]) -> list[Tested]:
         rival = next((k for k in kept if _same(k, one)), None)
         if rival is None:
             kept.append(one)
-        elif rival.masks is not None and one.masks is None and one.share_turned >= 0.8 * rival.share_turned:
+        elif _is_property_of(rival, one):
             kept[kept.index(rival)] = one
     whole = {one.candidate.target for one in kept if one.masks is None}
     return [one for one in kept if not (one.is_novel_subject and one.candidate.target in whole)]
+
+
+def _is_property_of(thing: Tested, one: Tested) -> bool:
+    if thing.masks is None or one.masks is not None:
+        return False
+    return thing.is_novel_subject or one.share_turned >= 0.8 * thing.share_turned
 
 
 def _same(first: Tested, second: Tested) -> bool:

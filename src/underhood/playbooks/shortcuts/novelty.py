@@ -122,16 +122,21 @@ def _thing(times: Floats) -> Masks:
     """Parts that are clearly novel, and strongly in good part, gaps closed; nothing where that is most of the
     picture. (h, w)"""
     clear = times > CLEARLY
-    reach = max(1, round(GAPS * min(times.shape) / 2))
-    disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), reach)
-    closed = ndimage.binary_closing(np.pad(clear, reach, mode="edge"), disc)[reach:-reach, reach:-reach]
-    parts, count = ndimage.label(closed, np.ones((3, 3)))
+    parts, count = ndimage.label(gaps_closed(clear), np.ones((3, 3)))
     kept = np.zeros_like(clear)
     for part in range(1, count + 1):
         places = (parts == part) & clear
         if places.sum() >= SPECK * times.size and np.quantile(times[places], 0.75) >= STRONGLY:
             kept |= parts == part
     return kept if kept.mean() <= LARGEST else np.zeros_like(kept)
+
+
+def gaps_closed(mask: Masks) -> Masks:
+    """(h, w)"""
+    reach = max(1, round(GAPS * min(mask.shape) / 2))
+    disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), reach)
+    closed = ndimage.binary_closing(np.pad(mask, reach, mode="edge"), disc)
+    return np.asarray(closed[reach:-reach, reach:-reach])
 
 
 def _nearest(tree: cKDTree, places: Floats) -> Floats:

@@ -14,6 +14,8 @@ from underhood.playbooks.shortcuts.clusters import Groups, map_groups
 from underhood.playbooks.shortcuts.exchanges import Pictures, surroundings
 from underhood.playbooks.shortcuts.novelty import Novelty, enlarged
 from underhood.playbooks.shortcuts.position import shares, zones
+from underhood.playbooks.shortcuts.remembered import Remembered
+from underhood.playbooks.shortcuts.stamps import Stamps
 from underhood.playbooks.shortcuts.subject import subjects
 from underhood.playbooks.shortcuts.wholes import Times, Whole, Wholes
 from underhood.playbooks.survey import AT_ONCE, Floats, Indices, Survey, log_odds
@@ -22,6 +24,7 @@ SMALLEST = 12  # pixels along a side
 BY_CHANCE, BY_LOSS, BY_NOVELTY = 0.4, 0.25, 0.25  # of the pictures looked at; the rest by their maps
 FAMILIAR = 256  # pictures of other classes, that novelty is told against
 SCREENED = 256  # pictures of a class
+ADDED_UP = 512  # pictures of a class, and of others, in which stamps are looked for
 ENOUGH = 16  # pictures of other classes by label, too; where there are fewer, predictions alone count
 
 
@@ -69,9 +72,16 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
     maps = np.asarray(survey.maps[rows], dtype=np.float32)
     groups = map_groups(maps, seed)
     shuffled = random.permutation(len(rows))
-    others = drawn_from_others(survey, target, rows[:0], FAMILIAR, seed)
-    own = rows[shuffled[:SCREENED]]
-    novelty, wholes = Novelty.of(survey.inputs, own, others, seed), Wholes(survey.inputs, own, others)
+    many = drawn_from_others(survey, target, rows[:0], ADDED_UP, seed)
+    own, others = rows[shuffled[:SCREENED]], many[:FAMILIAR]
+    read = Remembered(survey.inputs)
+    wholes = Wholes(read, own, others)
+    stamps = Stamps.of(read, rows[shuffled[:ADDED_UP]], many, seed)
+    detectors = Novelty.of(read, own, others, seed), stamps
+
+    def things(rows: Indices) -> NDArray[np.bool_]:
+        return np.logical_or(*(one.masks(rows) for one in detectors))
+
     if len(rows) <= count:
         taken, by_chance = shuffled, np.ones(len(rows), bool)
     else:
@@ -80,7 +90,7 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
         lost = around_lost(survey, target, rows[screened], seed)
         by_loss = screened[np.argsort(-lost, kind="stable")[: round(BY_LOSS * count)]]
         screened = screened[~np.isin(screened, by_loss)]
-        unlike = novelty.masks(rows[screened]).mean((1, 2))
+        unlike = things(rows[screened]).mean((1, 2))
         unlike += np.any([*wholes.novel(rows[screened]).values()], 0)
         by_novelty = screened[np.argsort(-unlike, kind="stable")[: round(BY_NOVELTY * count)]]
         rest = rest[~np.isin(rest, [*by_loss, *by_novelty])]
@@ -89,7 +99,7 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
         by_chance = np.arange(len(taken)) < len(chance)
     testing = random.permutation(len(taken)) % 2 == 1
     height, width = survey.inputs([0]).shape[2:]
-    novel = enlarged(novelty.masks(rows[taken]), (height, width))
+    novel = enlarged(things(rows[taken]), (height, width))
     whole = wholes.novel(rows[taken])
     return Chosen(target, rows[taken], by_chance, testing, groups, novel, whole, len(rows))
 

@@ -13,6 +13,7 @@ from underhood.playbooks.shortcuts.asked import Asked
 from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, Property, widened
 from underhood.playbooks.shortcuts.moves import elsewhere
 from underhood.playbooks.shortcuts.outline import filled
+from underhood.playbooks.survey import Indices
 
 Floats = NDArray[np.float64]
 COARSE = 32  # places along a side, on which pictures are compared
@@ -29,10 +30,14 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """An operation, and its controls by name."""
+    """An operation, and its controls by name.
+
+    donor: (n,) which picture gave to each, where some give to more than one.
+    """
 
     change: Change
     controls: Mapping[str, Change] = field(default_factory=dict)
+    donor: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.change.moved)

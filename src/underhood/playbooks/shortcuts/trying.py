@@ -1,6 +1,6 @@
 """Candidates are put to the test: who takes part, and what is done with them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,7 +9,15 @@ from torch import Tensor
 from underhood.playbooks.shortcuts.asked import Asked
 from underhood.playbooks.shortcuts.candidates import Candidate
 from underhood.playbooks.shortcuts.evidence import hardest, p_value
-from underhood.playbooks.shortcuts.exchanges import Exchange, Pictures, Subject, Within, stacked
+from underhood.playbooks.shortcuts.exchanges import (
+    Colour,
+    Contrast,
+    Exchange,
+    Pictures,
+    Subject,
+    Within,
+    stacked,
+)
 from underhood.playbooks.shortcuts.outline import outlined
 from underhood.playbooks.shortcuts.sampling import Looked, drawn_from_others, pictures
 from underhood.playbooks.shortcuts.tested import Tested
@@ -23,6 +31,8 @@ from underhood.playbooks.shortcuts.trials import (
 )
 from underhood.playbooks.shortcuts.within import within
 from underhood.playbooks.survey import Survey
+
+MEASURED = (Colour, Contrast)  # of a texture that is novel it is known already that it is all over
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +89,11 @@ def _place(scene: Scene, candidate: Candidate) -> dict[str, Any]:
         masks = outlined(asked, carriers.inputs, candidate.places & ~carriers.subject)
     alike = alike_at(carriers, masks, scene.pool)
     donors, theirs = carriers[scene.turn], alike[scene.turn]
+    put = place_transplanted(asked, scene.recipients, donors, masks[scene.turn], theirs)
     size = masks.sum((1, 2)).clamp(min=1)
     return {
         "masks": masks.numpy(),
-        "transplant": place_transplanted(asked, scene.recipients, donors, masks[scene.turn], theirs),
+        "transplant": replace(put, donor=scene.turn.numpy()),
         "removal": place_removed(asked, carriers, masks, scene.partners),
         "outside": float(((masks & ~carriers.subject).sum((1, 2)) / size).median()),
         "area": float(masks.float().mean((1, 2)).median()),
@@ -96,7 +107,8 @@ def _property(scene: Scene, candidate: Candidate) -> dict[str, Any]:
     theirs = scene.recipients[torch.arange(len(scene.recipients)).roll(len(scene.recipients) // 2)]
 
     def put(how: Exchange) -> Trial:
-        return property_transplanted(scene.asked, scene.recipients, donors, how, theirs)
+        trial = property_transplanted(scene.asked, scene.recipients, donors, how, theirs)
+        return replace(trial, donor=scene.turn.numpy())
 
     removal = property_removed(scene.asked, scene.carriers, exchange, scene.partners)
     if candidate.kind == "background":
@@ -112,7 +124,7 @@ def _property(scene: Scene, candidate: Candidate) -> dict[str, Any]:
         "transplant": put(exchange),
         "middle": put(Within(exchange)),
         "removal": removal,
-        "within": within(exchange, scene.carriers, scene.pool),
+        "within": within(exchange, scene.carriers, scene.pool) if isinstance(exchange, MEASURED) else 1.0,
     }
 
 

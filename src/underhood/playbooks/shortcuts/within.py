@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from underhood.playbooks.shortcuts.exchanges import Pictures, Property
+from underhood.playbooks.shortcuts.exchanges import Colour, Contrast, Pictures
 
 
-def within(exchange: Property, carriers: Pictures, others: Pictures) -> float:
+def within(exchange: Colour | Contrast, carriers: Pictures, others: Pictures) -> float:
     """The shift of the carriers' mean from that of other classes' pictures, on the subject, along that around
     it: 1 where it is as large."""
     shift = _shift(exchange, carriers, others)
@@ -13,7 +13,7 @@ def within(exchange: Property, carriers: Pictures, others: Pictures) -> float:
     return float(on_subject @ shift / (shift @ shift).clamp(min=1e-12))
 
 
-def _shift(exchange: Property, mine: Pictures, theirs: Pictures) -> Tensor:
+def _shift(exchange: Colour | Contrast, mine: Pictures, theirs: Pictures) -> Tensor:
     return exchange.measure(mine).double().mean(0) - exchange.measure(theirs).double().mean(0)
 
 

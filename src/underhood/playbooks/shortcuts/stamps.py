@@ -1,0 +1,245 @@
+"""What is at one place in many pictures of a class, and in hardly any of other classes, however faint it is?
+
+Pictures do not add up and a stamp does: the mean of those that have it is a template. It is looked for as by
+a matched filter (Turin 1960): by correlation with pictures whose noise, which is what other classes show, was
+made white; within a few places, as stamps are not put down exactly. The pictures that have it make a better
+template, and so on, from several starts. Two halves of a class must come to the same one by themselves.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from underhood.inputs.baseline import gaussian_blur
+from underhood.inputs.random import CLUSTERS, generator
+from underhood.playbooks.shortcuts.novelty import GRID, gaps_closed
+from underhood.playbooks.survey import AT_ONCE, Indices
+
+COARSE = 0.1  # of the side: what is larger is no structure
+WHITE = 0.7  # how far spectra are made white: wholly, and the finest noise would count as much as all else
+LITTLE = 0.02  # of the mean energy
+EVEN = 0.5  # of the usual spread, that places where nothing ever is are given
+MOVED = 0.06  # of the side, that a stamp may be off its place
+NOISE = 2.0  # standard errors: what is less is chance
+TURNS = 10  # of learning
+DIRECTIONS = 4  # in which a class's pictures vary most: starts, both ways, beside the mean
+EXTREME = 0.1  # of the pictures, that make a start
+SELDOM = 0.01  # of pictures of other classes have as much of it; twice as many in learning
+CLEARLY = 2.5  # times as far from the usual as those: it is there
+FEW = 6  # pictures of a half, that must have it
+AGREE = 0.25  # correlation of what two halves learn
+FAINT = 0.4  # of a stamp's strongest places: what is less is not the stamp
+LARGEST = 0.5  # of the picture: what is larger is no thing in it
+
+Masks = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Read = Callable[[Indices], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """Structure of pictures (n, C, h, w), in standard deviations of other classes' pictures at each place;
+    its whitened spectra."""
+
+    plain: Tensor
+    spectra: Tensor
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def __getitem__(self, rows: Tensor) -> "Fields":
+        return Fields(self.plain[rows], self.spectra[rows])
+
+    @property
+    def size(self) -> torch.Size:
+        return self.plain.shape[2:]
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What is usual in other classes' pictures: mean and spread (C, h, w); what makes noise white."""
+
+    mean: Tensor
+    spread: Tensor
+    whitening: Tensor
+
+    @classmethod
+    def of(cls, others: Tensor) -> "Scale":
+        mean, spread = others.mean(0), others.std(0) + EVEN * others.std()
+        energy = (torch.fft.rfft2((others - mean) / spread).abs() ** 2).mean((0, 1))
+        return cls(mean, spread, (energy / energy.mean() + LITTLE) ** (-WHITE / 2))
+
+    def __call__(self, structure: Tensor) -> Fields:
+        plain = (structure - self.mean) / self.spread
+        return Fields(plain, torch.fft.rfft2(plain) * self.whitening)
+
+
+@dataclass(frozen=True, eq=False)
+class Stamp:
+    """spectrum: (C, h, w / 2 + 1), of the template; usual, far: how much of it other classes' pictures have,
+    and how much more those that have most."""
+
+    spectrum: Tensor
+    usual: float
+    far: float
+
+    def found(self, fields: Fields) -> tuple[Floats, Tensor]:
+        """(n,): how much of it there is, 1 for the most in other classes; by how much it is moved (n, 2)."""
+        strength, shifts = correlation(fields.spectra, self.spectrum, fields.size)
+        return (strength - self.usual) / self.far, shifts
+
+
+@dataclass(frozen=True, eq=False)
+class Stamps:
+    """The stamps that two halves of a class's pictures have learned, and their regions (h, w); none where the
+    two are not the same.
+
+    second: rows of the second half.
+    """
+
+    read: Read
+    scale: Scale
+    learned: tuple[tuple[Stamp, Masks], ...]
+    second: frozenset[int]
+
+    @classmethod
+    def of(cls, read: Read, own: Indices, others: Indices, seed: int) -> "Stamps":
+        random = generator(seed, CLUSTERS, 6)
+        own, others = random.permutation(own), random.permutation(others)
+        mine, theirs = structure_of(read, own), structure_of(read, others)
+        scale = Scale.of(theirs)
+        halves = [(scale(mine[k::2]), scale(theirs[k::2])) for k in (0, 1)]
+        stamps = [best(*halves[k], *halves[1 - k]) for k in (0, 1)]
+        learned = [
+            (stamp, region(stamp, halves[1 - k][0], scale.spread))
+            for k, stamp in enumerate(stamps)
+            if stamp is not None and _agree(stamps, scale.mean.shape[1:])
+        ]
+        return cls(read, scale, tuple(learned), frozenset(own[1::2].tolist()))
+
+    def masks(self, rows: Indices) -> Masks:
+        """(k, h, w), by the stamp that was not learned from the row."""
+        found = np.zeros((len(rows), *self.scale.mean.shape[1:]), bool)
+        in_second = np.isin(rows, list(self.second))
+        for (stamp, region), there in zip(self.learned, (in_second, ~in_second), strict=False):
+            if region.mean() <= LARGEST and there.any():
+                strength, shifts = stamp.found(self.scale(structure_of(self.read, rows[there])))
+                for row, much, shift in zip(np.flatnonzero(there), strength, shifts.tolist(), strict=True):
+                    found[row] = np.roll(region, shift, (0, 1)) & (much > CLEARLY)
+        return found
+
+
+def structure_of(read: Read, rows: Indices) -> Tensor:
+    """(n, C, h, w) at places of a grid."""
+    parts = np.array_split(rows, max(1, -(-len(rows) // AT_ONCE)))
+    return torch.cat([structure(read(part)) for part in parts])
+
+
+def structure(inputs: Tensor) -> Tensor:
+    step = max(1, round(min(inputs.shape[2:]) / GRID))
+    small = F.avg_pool2d(inputs, step, ceil_mode=True, count_include_pad=False)
+    return small - gaussian_blur(small, COARSE * min(small.shape[2:]))
+
+
+def best(own: Fields, others: Fields, own_kept: Fields, others_kept: Fields) -> Stamp | None:
+    """Learned from `own` and `others`; of several the one that most of the pictures kept apart have."""
+    most, kept = FEW - 1, None
+    for start in starts(own):
+        spectrum = learned(own, others, start)
+        if spectrum is not None:
+            theirs = correlation(others_kept.spectra, spectrum, own.size)[0]
+            usual = float(np.median(theirs))
+            stamp = Stamp(spectrum, usual, max(float(np.quantile(theirs, 1 - SELDOM)) - usual, 1e-9))
+            count = int((stamp.found(own_kept)[0] > CLEARLY).sum())
+            if count > most:
+                most, kept = count, stamp
+    return kept
+
+
+def starts(own: Fields) -> Iterator[Masks]:
+    """(n,): all pictures; those at either end of the directions in which they vary most."""
+    yield np.ones(len(own), bool)
+    white = torch.fft.irfft2(own.spectra, s=own.size).flatten(1)
+    white = white - white.mean(0)
+    along = torch.linalg.eigh(white @ white.T)[1][:, -DIRECTIONS:].flip(1)
+    count = max(FEW, round(EXTREME * len(own)))
+    for direction in along.T.numpy():
+        order = np.argsort(direction)
+        for end in (order[:count], order[-count:]):
+            yield np.isin(np.arange(len(own)), end)
+
+
+def learned(own: Fields, others: Fields, has: Masks) -> Tensor | None:
+    """The spectrum (C, h, w / 2 + 1) of a template; None where too few pictures have what it shows."""
+    shifts = torch.zeros(len(own), 2, dtype=torch.long)
+    for _ in range(TURNS):
+        spectrum = template(own, has, shifts)
+        if spectrum is None:
+            return None
+        strength, shifts = correlation(own.spectra, spectrum, own.size)
+        theirs = correlation(others.spectra, spectrum, own.size)[0]
+        before, has = has, strength > np.quantile(theirs, 1 - 2 * SELDOM)
+        if has.sum() < FEW:
+            return None
+        if (has == before).all():
+            break
+    return spectrum
+
+
+def template(own: Fields, has: Masks, shifts: Tensor) -> Tensor | None:
+    """The mean of those that have it, each moved back, less what may be chance."""
+    mean = torch.fft.irfft2(_mean(own.spectra, has, shifts, own.size), s=own.size)
+    error = torch.fft.irfft2(own.spectra, s=own.size).std() / has.sum() ** 0.5
+    sure = mean.sign() * (mean.abs() - NOISE * error).clamp(min=0)
+    return torch.fft.rfft2(sure / sure.norm()) if sure.any() else None
+
+
+def correlation(spectra: Tensor, spectrum: Tensor, size: torch.Size) -> tuple[Floats, Tensor]:
+    """(n,): of pictures with a template, the highest over small shifts; the shifts (n, 2)."""
+    found = torch.fft.irfft2((spectra * spectrum.conj()).sum(1), s=size)
+    reach = max(1, round(MOVED * min(size)))
+    steps = torch.arange(-reach, reach + 1)
+    best = found[:, steps][:, :, steps].flatten(1).max(1)
+    shifts = torch.stack([best.indices // len(steps), best.indices % len(steps)], 1) - reach
+    return best.values.double().numpy(), shifts
+
+
+def region(stamp: Stamp, kept: Fields, spread: Tensor) -> Masks:
+    """(h, w): where pictures with the stamp differ for sure from those without it; from other classes', where
+    nearly all have it."""
+    strength, shifts = stamp.found(kept)
+    has = strength > CLEARLY
+    with_it, without = int(has.sum()), int((~has).sum())
+    differ = torch.fft.irfft2(_mean(torch.fft.rfft2(kept.plain), has, shifts, kept.size), s=kept.size)
+    count = float(with_it)
+    if without >= with_it / 2:
+        differ = differ - kept.plain[torch.from_numpy(~has)].mean(0)
+        count = 1 / (1 / with_it + 1 / without)
+    sure = differ.square().mean(0).sqrt() * count**0.5 > NOISE
+    plainly = (differ * spread).square().sum(0).sqrt()
+    if not sure.any():
+        return sure.numpy()
+    return gaps_closed((sure & (plainly > FAINT * torch.quantile(plainly[sure], 0.95))).numpy())
+
+
+def _mean(spectra: Tensor, has: Masks, shifts: Tensor, size: torch.Size) -> Tensor:
+    """Of the spectra of those that have a stamp, each moved back."""
+    there = torch.from_numpy(has)
+    down, right = torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])[None]
+    turns = shifts[there, 0, None, None] * down + shifts[there, 1, None, None] * right
+    return (spectra[there] * torch.exp(2j * torch.pi * turns)[:, None]).mean(0)
+
+
+def _agree(stamps: list[Stamp | None], size: torch.Size) -> bool:
+    """Whether both halves have learned a template, and the same; they have norm 1."""
+    first, second = stamps
+    return (
+        first is not None
+        and second is not None
+        and float(correlation(first.spectrum[None], second.spectrum, size)[0][0]) >= AGREE
+    )

@@ -1,0 +1,133 @@
+"""What is at one place in many pictures of a class, too faint to be seen in one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from underhood.playbooks.shortcuts.stamps import (
+    Fields,
+    Scale,
+    Stamps,
+    correlation,
+    structure,
+    template,
+)
+
+SIDE = 40
+FAINT = 0.75  # of the noise's standard deviation
+
+
+def noise(count: int, seed: int) -> Tensor:
+    """Coarse and fine, as pictures are: (n, 3, 40, 40) with a standard deviation of about 1."""
+    random = np.random.default_rng(seed)
+    parts = [
+        torch.nn.functional.interpolate(
+            torch.from_numpy(random.normal(size=(count, 3, side, side))).float(), SIDE, mode="bicubic"
+        )
+        for side in (5, 10, 20, 40)
+    ]
+    return sum(parts, torch.zeros(())) / 2
+
+
+def ring() -> Tensor:
+    """(40, 40) bool, over the middle."""
+    away = torch.hypot(
+        *(axis - SIDE / 2 for axis in torch.meshgrid(*[torch.arange(SIDE)] * 2, indexing="ij"))
+    )
+    return (away > 9) & (away < 13)
+
+
+def planted(pictures: Tensor, every: int, seed: int, strength: float = FAINT) -> np.ndarray:
+    """The ring, moved by up to two pixels, in some of the pictures; which, (n,)."""
+    random = np.random.default_rng(seed)
+    has = np.arange(len(pictures)) % every == 0
+    for row in np.flatnonzero(has):
+        pictures[row] += strength * ring().roll(random.integers(-2, 3, 2).tolist(), (0, 1))
+    return has
+
+
+def told(own: Tensor, others: Tensor, rows: Sequence[int] | None = None) -> np.ndarray:
+    everything = torch.cat([own, others])
+    mine, theirs = np.split(np.arange(len(everything)), [len(own)])
+    stamps = Stamps.of(lambda some: everything[some], mine, theirs, 0)
+    return stamps.masks(mine if rows is None else np.array(rows))
+
+
+@pytest.mark.parametrize(("every", "strength"), [(2, FAINT), (8, 2 * FAINT)])
+def test_a_stamp_is_told_and_where_it_is(every: int, strength: float) -> None:
+    """Where half of the pictures have it, also one that is fainter than the noise."""
+    own = noise(400, 1)
+    has = planted(own, every, 2, strength)
+    masks = told(own, noise(300, 3))
+    there = masks.any((1, 2))
+    assert there[has].mean() > 0.95
+    assert there[~has].mean() < 0.03
+    usual = masks[there].mean(0) > 0.5
+    both, either = (usual & ring().numpy()).sum(), (usual | ring().numpy()).sum()
+    assert both / either > 0.5
+
+
+def test_it_is_told_in_pictures_that_it_was_not_learned_from() -> None:
+    own, more = noise(400, 1), noise(100, 4)
+    planted(own, 2, 2)
+    has = planted(more, 2, 5)
+    others = noise(300, 3)
+    everything = torch.cat([own, others, more])
+    stamps = Stamps.of(lambda some: everything[some], np.arange(400), np.arange(400, 700), 0)
+    there = stamps.masks(np.arange(700, 800)).any((1, 2))
+    assert there[has].mean() > 0.95
+    assert there[~has].mean() < 0.05
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_stamp_and_with_one_in_every_class_nothing_is_told(seed: int) -> None:
+    own, others = noise(200, 10 + seed), noise(200, 20 + seed)
+    assert not told(own, others).any()
+    planted(own, 2, 1)
+    planted(others, 2, 2)
+    assert not told(own, others).any()
+
+
+def test_what_half_the_pictures_have_alone_is_no_stamp() -> None:
+    """Both halves have to learn it: here one has it only, whichever way the pictures are parted."""
+    own = noise(60, 1)
+    own[:7] += 3 * ring()  # seven at most are of one half: six at least must be of either
+    assert not told(own, noise(200, 3)).any()
+
+
+def fields(pictures: Tensor) -> Fields:
+    plain = structure(pictures)
+    return Fields(plain, torch.fft.rfft2(plain))
+
+
+@given(st.integers(-2, 2), st.integers(-2, 2))
+def test_a_template_is_found_where_it_was_moved_to_and_moved_back(down: int, right: int) -> None:
+    picture = fields(noise(1, 1))
+    spectrum = picture.spectra[0] / picture.plain.norm()
+    moved = picture.plain.roll((down, right), (2, 3))
+    strength, shifts = correlation(torch.fft.rfft2(moved), spectrum, picture.size)
+    assert shifts.tolist() == [[down, right]]
+    assert strength[0] == pytest.approx(float(picture.plain.norm()), rel=1e-5)  # Cauchy-Schwarz: the most
+    back = template(Fields(moved, torch.fft.rfft2(moved)), np.array([True]), shifts)
+    alone = template(picture, np.array([True]), torch.zeros(1, 2, dtype=torch.long))
+    assert back is not None
+    assert alone is not None
+    torch.testing.assert_close(back, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_noise_is_made_white_where_other_classes_have_most_of_it() -> None:
+    others = structure(noise(300, 1))
+    scale = Scale.of(others)
+    energy = (torch.fft.rfft2((others - scale.mean) / scale.spread).abs() ** 2).mean((0, 1))
+    white = (scale(others).spectra.abs() ** 2).mean((0, 1))
+    assert white.std() / white.mean() < 0.5 * energy.std() / energy.mean()
+
+
+def test_large_pictures_are_taken_on_a_grid() -> None:
+    assert structure(torch.zeros(2, 3, 150, 200)).shape == (2, 3, 38, 50)
+    assert structure(torch.zeros(2, 1, 12, 12)).shape == (2, 1, 12, 12)
