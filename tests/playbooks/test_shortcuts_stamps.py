@@ -93,11 +93,17 @@ def test_without_a_stamp_and_with_one_in_every_class_nothing_is_told(seed: int) 
     assert not told(own, others).any()
 
 
-def test_what_half_the_pictures_have_alone_is_no_stamp() -> None:
-    """Both halves have to learn it: here one has it only, whichever way the pictures are parted."""
+def test_what_too_few_pictures_have_is_no_stamp() -> None:
+    """Both halves have to learn it, from six pictures each: with seven in all one half has too few."""
     own = noise(60, 1)
-    own[:7] += 3 * ring()  # seven at most are of one half: six at least must be of either
+    own[:7] += 3 * ring()
     assert not told(own, noise(200, 3)).any()
+
+
+@pytest.mark.parametrize("empty", [(True, True), (True, False), (False, True)])
+def test_empty_pictures_have_no_stamp(empty: tuple[bool, bool]) -> None:
+    own, others = (torch.zeros(40, 3, SIDE, SIDE) if one else noise(40, i) for i, one in enumerate(empty))
+    assert not told(own, others).any()
 
 
 def fields(pictures: Tensor) -> Fields:

@@ -13,6 +13,7 @@ from underhood.playbooks.shortcuts.candidates import Seen, candidates
 from underhood.playbooks.shortcuts.exchanges import Background, Exchange, Novel, places, stacked
 from underhood.playbooks.shortcuts.findings import as_finding
 from underhood.playbooks.shortcuts.judged import corrected, findings
+from underhood.playbooks.shortcuts.remembered import Remembered
 from underhood.playbooks.shortcuts.report import summary, tables
 from underhood.playbooks.shortcuts.sampling import (
     Chosen,
@@ -66,7 +67,8 @@ class Shortcuts(Playbook):
         if not have_places(survey.inputs([0])):
             return self._nothing("Shortcuts are looked for in pictures of at least 12 x 12 pixels only.")
         seed = survey.settings.seed
-        looked = [chosen(survey, target, self.scanned, seed) for target in classes]
+        read = Remembered(survey.inputs)
+        looked = [chosen(survey, target, self.scanned, seed, read) for target in classes]
         found = self._tested(survey, looked)
         kept = [as_finding(survey, one) for one in findings(found, self.worth)]
         return Outcome(

@@ -12,9 +12,8 @@ from torch import Tensor
 from underhood.inputs.random import CLUSTERS, generator
 from underhood.playbooks.shortcuts.clusters import Groups, map_groups
 from underhood.playbooks.shortcuts.exchanges import Pictures, surroundings
-from underhood.playbooks.shortcuts.novelty import Novelty, enlarged
+from underhood.playbooks.shortcuts.novelty import Novelty, Read, enlarged
 from underhood.playbooks.shortcuts.position import shares, zones
-from underhood.playbooks.shortcuts.remembered import Remembered
 from underhood.playbooks.shortcuts.stamps import Stamps
 from underhood.playbooks.shortcuts.subject import subjects
 from underhood.playbooks.shortcuts.wholes import Times, Whole, Wholes
@@ -64,9 +63,12 @@ def often_predicted(survey: Survey, least: int, most: int) -> list[int]:
     return [int(classes[i]) for i in order[:most] if counts[i] >= least and len(survey) - counts[i] >= least]
 
 
-def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
+def chosen(survey: Survey, target: int, count: int, seed: int, read: Read) -> Chosen:
     """Some by chance, those that lose most when all around the middle is another's, those with most that is
-    novel, and those that look most outside the middle, every group of maps its turn."""
+    novel, and those that look most outside the middle, every group of maps its turn.
+
+    read: the survey's inputs, or what remembers them.
+    """
     rows = np.flatnonzero(survey.predicted == target)
     random = generator(seed, CLUSTERS, 2, target)
     maps = np.asarray(survey.maps[rows], dtype=np.float32)
@@ -74,7 +76,6 @@ def chosen(survey: Survey, target: int, count: int, seed: int) -> Chosen:
     shuffled = random.permutation(len(rows))
     many = drawn_from_others(survey, target, rows[:0], ADDED_UP, seed)
     own, others = rows[shuffled[:SCREENED]], many[:FAMILIAR]
-    read = Remembered(survey.inputs)
     wholes = Wholes(read, own, others)
     stamps = Stamps.of(read, rows[shuffled[:ADDED_UP]], many, seed)
     detectors = Novelty.of(read, own, others, seed), stamps

@@ -70,9 +70,9 @@ class Scale:
 
     @classmethod
     def of(cls, others: Tensor) -> "Scale":
-        mean, spread = others.mean(0), others.std(0) + EVEN * others.std()
+        mean, spread = others.mean(0), (others.std(0) + EVEN * others.std()).clamp(min=1e-6)
         energy = (torch.fft.rfft2((others - mean) / spread).abs() ** 2).mean((0, 1))
-        return cls(mean, spread, (energy / energy.mean() + LITTLE) ** (-WHITE / 2))
+        return cls(mean, spread, (energy / energy.mean().clamp(min=1e-12) + LITTLE) ** (-WHITE / 2))
 
     def __call__(self, structure: Tensor) -> Fields:
         plain = (structure - self.mean) / self.spread
