@@ -212,6 +212,23 @@ def test_the_hardest_control_counts() -> None:
     assert net(trial, "turned", 0).value == pytest.approx(0.75)
 
 
+def test_the_value_lies_in_its_interval_where_some_give_more_often() -> None:
+    """Six donors give once and turn nothing, six give nine times and turn all: a half, not nine tenths."""
+    donor = np.repeat(np.arange(12), [1] * 6 + [9] * 6)
+    turned = (donor >= 6).astype(float)
+    told = effect("transplant", Trial(Change(turned, turned), donor=donor), "turned", "share", 0)
+    assert told.value == pytest.approx(0.5)
+    assert told.low < told.value < told.high
+
+
+def test_a_control_that_few_donors_allow_is_none() -> None:
+    turned, donor = np.ones(64), np.arange(64) % 8
+    beside, other = np.where(donor < 3, 1.0, np.nan), np.zeros(64)
+    controls = {"another place": Change(beside, beside), "other pictures": Change(other, other)}
+    assert net(Trial(Change(turned, turned), controls, donor), "turned", 0).value == 1
+    assert net(Trial(Change(turned, turned), controls), "turned", 0).value == 0  # 24 pictures are enough
+
+
 @pytest.mark.parametrize("times", [1, 8])
 def test_what_one_picture_does_to_several_counts_once(times: int) -> None:
     """Student's t-interval over four donors, however many pictures each of them gives to."""

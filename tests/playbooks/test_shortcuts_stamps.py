@@ -12,8 +12,11 @@ from torch import Tensor
 from underhood.playbooks.shortcuts.stamps import (
     Fields,
     Scale,
+    Stamp,
     Stamps,
+    agree,
     correlation,
+    moved,
     structure,
     template,
 )
@@ -93,11 +96,47 @@ def test_without_a_stamp_and_with_one_in_every_class_nothing_is_told(seed: int) 
     assert not told(own, others).any()
 
 
-def test_what_too_few_pictures_have_is_no_stamp() -> None:
-    """Both halves have to learn it, from six pictures each: with seven in all one half has too few."""
+@pytest.mark.parametrize("others", [16, 32, 64, 128])
+def test_few_pictures_of_other_classes_make_no_stamp(others: int) -> None:
+    """Their mean is uncertain, and all of the class differ from it alike."""
+    assert not told(noise(200, 1), noise(others, 2)).any()
+
+
+def test_what_very_few_pictures_have_is_no_stamp() -> None:
     own = noise(60, 1)
-    own[:7] += 3 * ring()
+    own[:4] += 3 * ring()
     assert not told(own, noise(200, 3)).any()
+
+
+def test_a_pattern_all_over_the_picture_is_no_stamp() -> None:
+    own = noise(200, 1)
+    own[::2] += torch.from_numpy(np.random.default_rng(0).normal(size=(SIDE, SIDE))).float()
+    assert not told(own, noise(200, 3)).any()
+
+
+def test_two_halves_agree_on_the_same_template_alone() -> None:
+    pictures = fields(noise(2, 1))
+    first, second = (
+        Stamp(one / norm, 0, 1) for one, norm in zip(pictures.spectra, norms(pictures), strict=True)
+    )
+    assert agree([first, first], pictures)
+    assert not agree([first, second], pictures)
+    assert not agree([first, None], pictures)
+
+
+def test_a_stamp_at_the_edge_stays_there() -> None:
+    own = noise(300, 1)
+    random = np.random.default_rng(2)
+    for row in range(0, 300, 2):
+        down, right = random.integers(-2, 3, 2)
+        own[row, :, 32 + down :, 32 + right :] += 3
+    masks = told(own, noise(300, 3))
+    assert masks[::2].any((1, 2)).mean() > 0.95
+    assert not masks[:, :8].any()
+    assert not masks[:, :, :8].any()
+    corner = np.zeros((SIDE, SIDE), bool)
+    corner[-2:, -2:] = True
+    assert not moved(corner, [2, 2], 2).any()
 
 
 @pytest.mark.parametrize("empty", [(True, True), (True, False), (False, True)])
@@ -108,18 +147,22 @@ def test_empty_pictures_have_no_stamp(empty: tuple[bool, bool]) -> None:
 
 def fields(pictures: Tensor) -> Fields:
     plain = structure(pictures)
-    return Fields(plain, torch.fft.rfft2(plain))
+    return Fields(plain, torch.fft.rfft2(plain), 2)
+
+
+def norms(pictures: Fields) -> Tensor:
+    return pictures.plain.flatten(1).norm(dim=1)
 
 
 @given(st.integers(-2, 2), st.integers(-2, 2))
 def test_a_template_is_found_where_it_was_moved_to_and_moved_back(down: int, right: int) -> None:
     picture = fields(noise(1, 1))
     spectrum = picture.spectra[0] / picture.plain.norm()
-    moved = picture.plain.roll((down, right), (2, 3))
-    strength, shifts = correlation(torch.fft.rfft2(moved), spectrum, picture.size)
+    shifted = picture.plain.roll((down, right), (2, 3))
+    strength, shifts = correlation(torch.fft.rfft2(shifted), spectrum, picture.size, 2)
     assert shifts.tolist() == [[down, right]]
     assert strength[0] == pytest.approx(float(picture.plain.norm()), rel=1e-5)  # Cauchy-Schwarz: the most
-    back = template(Fields(moved, torch.fft.rfft2(moved)), np.array([True]), shifts)
+    back = template(Fields(shifted, torch.fft.rfft2(shifted), 2), np.array([True]), shifts)
     alone = template(picture, np.array([True]), torch.zeros(1, 2, dtype=torch.long))
     assert back is not None
     assert alone is not None
@@ -129,7 +172,7 @@ def test_a_template_is_found_where_it_was_moved_to_and_moved_back(down: int, rig
 def test_noise_is_made_white_where_other_classes_have_most_of_it() -> None:
     others = structure(noise(300, 1))
     scale = Scale.of(others)
-    energy = (torch.fft.rfft2((others - scale.mean) / scale.spread).abs() ** 2).mean((0, 1))
+    energy = (torch.fft.rfft2(scale(others).plain).abs() ** 2).mean((0, 1))
     white = (scale(others).spectra.abs() ** 2).mean((0, 1))
     assert white.std() / white.mean() < 0.5 * energy.std() / energy.mean()
 

@@ -19,28 +19,30 @@ class Net:
 
     value: float
     low: float
-    spread: float
-    inputs: int
 
 
 def effect(name: str, trial: Trial, of: str, unit: str, seed: int) -> Effect:
-    values: Floats = getattr(trial.change, of)
-    low, high = interval(values, trial.donor, seed)
-    found = Effect(name, float(np.mean(values)), low, high, unit, len(values))
+    changed: Floats = getattr(trial.change, of)
+    values = by_donor(changed, trial.donor)
+    found = Effect(name, float(values.mean()), *interval(values, seed), unit, len(changed))
     control = hardest(trial, of)
     if control is None:
         return found
-    c_low, c_high = interval(control[1], trial.donor, seed)
-    return replace(found, control=float(np.nanmean(control[1])), control_low=c_low, control_high=c_high)
+    beside = by_donor(control[1], trial.donor)
+    low, high = interval(beside, seed)
+    return replace(found, control=float(beside.mean()), control_low=low, control_high=high)
 
 
-def interval(values: Floats, donor: Indices | None, seed: int) -> tuple[float, float]:
-    """95 % of the mean, over donors: what one of them does to several pictures is not known so many times."""
+def by_donor(values: Floats, donor: Indices | None) -> Floats:
+    """What could be done, one mean for each donor: what it does to several pictures is not known so often."""
     there = np.isfinite(values)
-    if donor is not None:
-        values = np.array([values[there & (donor == one)].mean() for one in np.unique(donor[there])])
-    else:
-        values = values[there]
+    if donor is None:
+        return values[there]
+    return np.array([values[there & (donor == one)].mean() for one in np.unique(donor[there])])
+
+
+def interval(values: Floats, seed: int) -> tuple[float, float]:
+    """95 % of the mean."""
     found = bootstrap(values.tolist(), seed=seed)
     return (-np.inf, np.inf) if found is None else (found.low, found.high)
 
@@ -50,7 +52,7 @@ def hardest(trial: Trial, of: str) -> tuple[str, Floats] | None:
     found = {
         name: values
         for name, change in trial.controls.items()
-        if name != "second fill" and np.isfinite(values := getattr(change, of)).sum() >= FEW
+        if name != "second fill" and len(by_donor(values := getattr(change, of), trial.donor)) >= FEW
     }
     return max(found.items(), key=lambda item: np.nanmean(item[1])) if found else None
 
@@ -58,12 +60,10 @@ def hardest(trial: Trial, of: str) -> tuple[str, Floats] | None:
 def net(trial: Trial, of: str, seed: int) -> Net:
     """The lead over the hardest control, picture by picture."""
     own, control = getattr(trial.change, of), hardest(trial, of)
-    differences = own if control is None else own - control[1]
-    low = interval(differences, trial.donor, seed)[0]
-    differences = differences[np.isfinite(differences)]
-    if len(differences) < FEW:
-        return Net(0.0, -np.inf, np.inf, len(differences))
-    return Net(float(differences.mean()), low, float(differences.std(ddof=1)), len(differences))
+    leads = by_donor(own if control is None else own - control[1], trial.donor)
+    if len(leads) < FEW:
+        return Net(0.0, -np.inf)
+    return Net(float(leads.mean()), interval(leads, seed)[0])
 
 
 def p_value(change: Change, control: Floats | None) -> float:

@@ -118,7 +118,7 @@ def _claim(one: Tested, label: str, thing: str, effects: Sequence[Effect]) -> st
 
 def _why(one: Tested) -> str:
     if one.candidate.novel and one.masks is not None:
-        return "Nothing in the pictures of other classes looks like it, though several of its own have it"
+        return "Hardly any picture of other classes has anything like it, though several of its own have"
     if one.candidate.kind == "place" and one.outside < MOSTLY:
         return WHY["place"].replace("lies outside", "reaches outside")
     return WHY[one.candidate.kind]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from underhood.playbooks.shortcuts.evidence import net
 from underhood.playbooks.shortcuts.novelty import LARGEST
-from underhood.playbooks.shortcuts.stamps import LARGEST as LARGEST_STAMP
+from underhood.playbooks.shortcuts.stamps import LARGEST_STAMP
 from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
 from underhood.playbooks.statistics import holm
 

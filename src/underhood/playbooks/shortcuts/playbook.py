@@ -66,9 +66,7 @@ class Shortcuts(Playbook):
             )
         if not have_places(survey.inputs([0])):
             return self._nothing("Shortcuts are looked for in pictures of at least 12 x 12 pixels only.")
-        seed = survey.settings.seed
-        read = Remembered(survey.inputs)
-        looked = [chosen(survey, target, self.scanned, seed, read) for target in classes]
+        looked = self._looked(survey, classes)
         found = self._tested(survey, looked)
         kept = [as_finding(survey, one) for one in findings(found, self.worth)]
         return Outcome(
@@ -79,6 +77,10 @@ class Shortcuts(Playbook):
             problems=self._left_out(survey, classes),
             calls=int(survey.engine.log.calls - before),
         )
+
+    def _looked(self, survey: Survey, classes: list[int]) -> list[Chosen]:
+        read = Remembered(survey.inputs)
+        return [chosen(survey, target, self.scanned, survey.settings.seed, read) for target in classes]
 
     def _tested(self, survey: Survey, looked: list[Chosen]) -> list[Tested]:
         parts = [replace(pictures(survey, one.rows), novel=one.novel) for one in looked]

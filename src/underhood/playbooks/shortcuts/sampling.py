@@ -154,6 +154,12 @@ def drawn_from_others(survey: Survey, target: int, besides: Indices, count: int,
     return np.concatenate([rows[~used], rows[used]])[:count]
 
 
+def recipients(survey: Survey, target: int, count: int, seed: int) -> Indices:
+    """Rows of other classes, by chance: where there are enough, such as nothing was compared with."""
+    compared = drawn_from_others(survey, target, np.array([], np.int64), ADDED_UP, seed)
+    return drawn_from_others(survey, target, compared, count, seed)
+
+
 def have_places(inputs: Tensor) -> bool:
     """Whether these are pictures, (B, C, H, W), large enough for things in them."""
     return inputs.ndim == 4 and min(inputs.shape[2:]) >= SMALLEST

@@ -3,10 +3,10 @@
 Pictures do not add up and a stamp does: the mean of those that have it is a template. It is looked for as by
 a matched filter (Turin 1960): by correlation with pictures whose noise, which is what other classes show, was
 made white; within a few places, as stamps are not put down exactly. The pictures that have it make a better
-template, and so on, from several starts. Two halves of a class must come to the same one by themselves.
+template, and so on, from several starts. Two halves of a class must come to the same one, each by itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from underhood.inputs.baseline import gaussian_blur
 from underhood.inputs.random import CLUSTERS, generator
-from underhood.playbooks.shortcuts.novelty import GRID, gaps_closed
+from underhood.playbooks.shortcuts.novelty import GRID, Read, gaps_closed
 from underhood.playbooks.survey import AT_ONCE, Indices
 
 COARSE = 0.1  # of the side: what is larger is no structure
@@ -34,26 +34,23 @@ CLEARLY = 2.5  # times as far from the usual as those: it is there
 FEW = 6  # pictures of a half, that must have it
 AGREE = 0.25  # correlation of what two halves learn
 FAINT = 0.4  # of a stamp's strongest places: what is less is not the stamp
-LARGEST = 0.5  # of the picture: what is larger is no thing in it
+LARGEST_STAMP = 0.5  # of the picture: what is larger is no thing in it
 
 Masks = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-Read = Callable[[Indices], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Fields:
-    """Structure of pictures (n, C, h, w), in standard deviations of other classes' pictures at each place;
-    its whitened spectra."""
+    """Structure of pictures (n, C, h, w), in standard deviations of other classes' pictures at each place,
+    with a margin of zeros to move it in; its whitened spectra."""
 
     plain: Tensor
     spectra: Tensor
+    margin: int
 
     def __len__(self) -> int:
         return len(self.plain)
-
-    def __getitem__(self, rows: Tensor) -> "Fields":
-        return Fields(self.plain[rows], self.spectra[rows])
 
     @property
     def size(self) -> torch.Size:
@@ -66,44 +63,48 @@ class Scale:
 
     mean: Tensor
     spread: Tensor
+    margin: int
     whitening: Tensor
 
     @classmethod
     def of(cls, others: Tensor) -> "Scale":
         mean, spread = others.mean(0), (others.std(0) + EVEN * others.std()).clamp(min=1e-6)
-        energy = (torch.fft.rfft2((others - mean) / spread).abs() ** 2).mean((0, 1))
-        return cls(mean, spread, (energy / energy.mean().clamp(min=1e-12) + LITTLE) ** (-WHITE / 2))
+        margin = max(1, round(MOVED * min(mean.shape[1:])))
+        usual = F.pad((others - mean) / spread, [margin] * 4)
+        energy = (torch.fft.rfft2(usual).abs() ** 2).mean((0, 1))
+        whitening = (energy / energy.mean().clamp(min=1e-12) + LITTLE) ** (-WHITE / 2)
+        return cls(mean, spread, margin, whitening)
 
-    def __call__(self, structure: Tensor) -> Fields:
-        plain = (structure - self.mean) / self.spread
-        return Fields(plain, torch.fft.rfft2(plain) * self.whitening)
+    def __call__(self, pictures: Tensor) -> Fields:
+        plain = F.pad((pictures - self.mean) / self.spread, [self.margin] * 4)
+        return Fields(plain, torch.fft.rfft2(plain) * self.whitening, self.margin)
 
 
 @dataclass(frozen=True, eq=False)
 class Stamp:
     """spectrum: (C, h, w / 2 + 1), of the template; usual, far: how much of it other classes' pictures have,
-    and how much more those that have most."""
+    and how much more one in a hundred of them."""
 
     spectrum: Tensor
     usual: float
     far: float
 
     def found(self, fields: Fields) -> tuple[Floats, Tensor]:
-        """(n,): how much of it there is, 1 for the most in other classes; by how much it is moved (n, 2)."""
-        strength, shifts = correlation(fields.spectra, self.spectrum, fields.size)
+        """(n,): how much of it there is, 1 for one in a hundred of other classes; its shifts (n, 2)."""
+        strength, shifts = correlation(fields.spectra, self.spectrum, fields.size, fields.margin)
         return (strength - self.usual) / self.far, shifts
 
 
 @dataclass(frozen=True, eq=False)
 class Stamps:
-    """The stamps that two halves of a class's pictures have learned, and their regions (h, w); none where the
-    two are not the same.
+    """A class's pictures and others, in two halves, each with its own scale.
 
-    second: rows of the second half.
+    learned: a half's stamp, and its region (h, w) in the other half; none where the two are not the same.
+    second:  rows of the second half.
     """
 
     read: Read
-    scale: Scale
+    scales: tuple[Scale, Scale]
     learned: tuple[tuple[Stamp, Masks], ...]
     second: frozenset[int]
 
@@ -112,25 +113,27 @@ class Stamps:
         random = generator(seed, CLUSTERS, 6)
         own, others = random.permutation(own), random.permutation(others)
         mine, theirs = structure_of(read, own), structure_of(read, others)
-        scale = Scale.of(theirs)
-        halves = [(scale(mine[k::2]), scale(theirs[k::2])) for k in (0, 1)]
+        # one scale for both would have what is chance in it, and both halves would learn that
+        scales = Scale.of(theirs[::2]), Scale.of(theirs[1::2])
+        halves = [(scales[k](mine[k::2]), scales[k](theirs[k::2])) for k in (0, 1)]
         stamps = [best(*halves[k], *halves[1 - k]) for k in (0, 1)]
         learned = [
-            (stamp, region(stamp, halves[1 - k][0], scale.spread))
+            (stamp, region(stamp, halves[1 - k][0], scales[1 - k].spread))
             for k, stamp in enumerate(stamps)
-            if stamp is not None and _agree(stamps, scale.mean.shape[1:])
+            if stamp is not None and agree(stamps, halves[0][0])
         ]
-        return cls(read, scale, tuple(learned), frozenset(own[1::2].tolist()))
+        return cls(read, scales, tuple(learned), frozenset(own[1::2].tolist()))
 
     def masks(self, rows: Indices) -> Masks:
-        """(k, h, w), by the stamp that was not learned from the row."""
-        found = np.zeros((len(rows), *self.scale.mean.shape[1:]), bool)
+        """(k, h, w), by the template that was not learned from the row."""
+        found = np.zeros((len(rows), *self.scales[0].mean.shape[1:]), bool)
         in_second = np.isin(rows, list(self.second))
-        for (stamp, region), there in zip(self.learned, (in_second, ~in_second), strict=False):
-            if region.mean() <= LARGEST and there.any():
-                strength, shifts = stamp.found(self.scale(structure_of(self.read, rows[there])))
+        judged = zip(self.learned, self.scales[::-1], (in_second, ~in_second), strict=False)
+        for (stamp, place), scale, there in judged:
+            if place.mean() <= LARGEST_STAMP and there.any():
+                strength, shifts = stamp.found(scale(structure_of(self.read, rows[there])))
                 for row, much, shift in zip(np.flatnonzero(there), strength, shifts.tolist(), strict=True):
-                    found[row] = np.roll(region, shift, (0, 1)) & (much > CLEARLY)
+                    found[row] = moved(place, shift, scale.margin) & (much > CLEARLY)
         return found
 
 
@@ -150,9 +153,9 @@ def best(own: Fields, others: Fields, own_kept: Fields, others_kept: Fields) -> 
     """Learned from `own` and `others`; of several the one that most of the pictures kept apart have."""
     most, kept = FEW - 1, None
     for start in starts(own):
-        spectrum = learned(own, others, start)
+        spectrum = learn(own, others, start)
         if spectrum is not None:
-            theirs = correlation(others_kept.spectra, spectrum, own.size)[0]
+            theirs = correlation(others_kept.spectra, spectrum, own.size, own.margin)[0]
             usual = float(np.median(theirs))
             stamp = Stamp(spectrum, usual, max(float(np.quantile(theirs, 1 - SELDOM)) - usual, 1e-9))
             count = int((stamp.found(own_kept)[0] > CLEARLY).sum())
@@ -164,7 +167,7 @@ def best(own: Fields, others: Fields, own_kept: Fields, others_kept: Fields) -> 
 def starts(own: Fields) -> Iterator[Masks]:
     """(n,): all pictures; those at either end of the directions in which they vary most."""
     yield np.ones(len(own), bool)
-    white = torch.fft.irfft2(own.spectra, s=own.size).flatten(1)
+    white = torch.fft.irfft2(own.spectra, s=own.size).flatten(1).double()
     white = white - white.mean(0)
     along = torch.linalg.eigh(white @ white.T)[1][:, -DIRECTIONS:].flip(1)
     count = max(FEW, round(EXTREME * len(own)))
@@ -174,15 +177,15 @@ def starts(own: Fields) -> Iterator[Masks]:
             yield np.isin(np.arange(len(own)), end)
 
 
-def learned(own: Fields, others: Fields, has: Masks) -> Tensor | None:
+def learn(own: Fields, others: Fields, has: Masks) -> Tensor | None:
     """The spectrum (C, h, w / 2 + 1) of a template; None where too few pictures have what it shows."""
     shifts = torch.zeros(len(own), 2, dtype=torch.long)
     for _ in range(TURNS):
         spectrum = template(own, has, shifts)
         if spectrum is None:
             return None
-        strength, shifts = correlation(own.spectra, spectrum, own.size)
-        theirs = correlation(others.spectra, spectrum, own.size)[0]
+        strength, shifts = correlation(own.spectra, spectrum, own.size, own.margin)
+        theirs = correlation(others.spectra, spectrum, own.size, own.margin)[0]
         before, has = has, strength > np.quantile(theirs, 1 - 2 * SELDOM)
         if has.sum() < FEW:
             return None
@@ -199,19 +202,18 @@ def template(own: Fields, has: Masks, shifts: Tensor) -> Tensor | None:
     return torch.fft.rfft2(sure / sure.norm()) if sure.any() else None
 
 
-def correlation(spectra: Tensor, spectrum: Tensor, size: torch.Size) -> tuple[Floats, Tensor]:
+def correlation(spectra: Tensor, spectrum: Tensor, size: torch.Size, most: int) -> tuple[Floats, Tensor]:
     """(n,): of pictures with a template, the highest over small shifts; the shifts (n, 2)."""
     found = torch.fft.irfft2((spectra * spectrum.conj()).sum(1), s=size)
-    reach = max(1, round(MOVED * min(size)))
-    steps = torch.arange(-reach, reach + 1)
-    best = found[:, steps][:, :, steps].flatten(1).max(1)
-    shifts = torch.stack([best.indices // len(steps), best.indices % len(steps)], 1) - reach
-    return best.values.double().numpy(), shifts
+    steps = torch.arange(-most, most + 1)
+    highest = found[:, steps][:, :, steps].flatten(1).max(1)
+    shifts = torch.stack([highest.indices // len(steps), highest.indices % len(steps)], 1) - most
+    return highest.values.double().numpy(), shifts
 
 
 def region(stamp: Stamp, kept: Fields, spread: Tensor) -> Masks:
     """(h, w): where pictures with the stamp differ for sure from those without it; from other classes', where
-    nearly all have it."""
+    more than two thirds have it."""
     strength, shifts = stamp.found(kept)
     has = strength > CLEARLY
     with_it, without = int(has.sum()), int((~has).sum())
@@ -220,11 +222,28 @@ def region(stamp: Stamp, kept: Fields, spread: Tensor) -> Masks:
     if without >= with_it / 2:
         differ = differ - kept.plain[torch.from_numpy(~has)].mean(0)
         count = 1 / (1 / with_it + 1 / without)
+    inside = slice(kept.margin, -kept.margin)
+    differ = differ[:, inside, inside]
     sure = differ.square().mean(0).sqrt() * count**0.5 > NOISE
     plainly = (differ * spread).square().sum(0).sqrt()
     if not sure.any():
         return sure.numpy()
     return gaps_closed((sure & (plainly > FAINT * torch.quantile(plainly[sure], 0.95))).numpy())
+
+
+def moved(mask: Masks, shift: list[int], most: int) -> Masks:
+    """By at most so many places; what leaves the picture is lost."""
+    inside = slice(most, -most)
+    return np.asarray(np.roll(np.pad(mask, most), shift, (0, 1))[inside, inside])
+
+
+def agree(stamps: Sequence[Stamp | None], fields: Fields) -> bool:
+    """Whether both halves have learned a template, and the same; they have norm 1."""
+    first, second = stamps
+    if first is None or second is None:
+        return False
+    alike, _ = correlation(first.spectrum[None], second.spectrum, fields.size, fields.margin)
+    return float(alike[0]) >= AGREE
 
 
 def _mean(spectra: Tensor, has: Masks, shifts: Tensor, size: torch.Size) -> Tensor:
@@ -233,13 +252,3 @@ def _mean(spectra: Tensor, has: Masks, shifts: Tensor, size: torch.Size) -> Tens
     down, right = torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])[None]
     turns = shifts[there, 0, None, None] * down + shifts[there, 1, None, None] * right
     return (spectra[there] * torch.exp(2j * torch.pi * turns)[:, None]).mean(0)
-
-
-def _agree(stamps: list[Stamp | None], size: torch.Size) -> bool:
-    """Whether both halves have learned a template, and the same; they have norm 1."""
-    first, second = stamps
-    return (
-        first is not None
-        and second is not None
-        and float(correlation(first.spectrum[None], second.spectrum, size)[0][0]) >= AGREE
-    )

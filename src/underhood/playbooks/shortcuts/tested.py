@@ -47,10 +47,6 @@ class Tested:
     def put(self) -> Net:
         return net(self.transplant, "turned", self.seed)
 
-    @cached_property
-    def taken(self) -> Net:
-        return net(self.removal, "turned", self.seed)
-
     @property
     def prevalence(self) -> float:
         """Share of the pictures drawn by chance that rely on it."""

@@ -19,7 +19,7 @@ from underhood.playbooks.shortcuts.exchanges import (
     stacked,
 )
 from underhood.playbooks.shortcuts.outline import outlined
-from underhood.playbooks.shortcuts.sampling import Looked, drawn_from_others, pictures
+from underhood.playbooks.shortcuts.sampling import Looked, pictures, recipients
 from underhood.playbooks.shortcuts.tested import Tested
 from underhood.playbooks.shortcuts.trials import (
     Trial,
@@ -60,8 +60,8 @@ class Scene:
 
 def tested(survey: Survey, looked: Looked, candidate: Candidate, pairs: int) -> Tested:
     chosen = looked.chosen
-    recipients = drawn_from_others(survey, candidate.target, chosen.rows, pairs, survey.settings.seed)
-    onto = pictures(survey, recipients)
+    given = recipients(survey, candidate.target, pairs, survey.settings.seed)
+    onto = pictures(survey, given)
     scene = Scene.of(
         Asked(survey.engine, candidate.target),
         onto,
@@ -73,7 +73,7 @@ def tested(survey: Survey, looked: Looked, candidate: Candidate, pairs: int) -> 
         candidate,
         chosen,
         rows=chosen.rows[candidate.carriers],
-        recipients=recipients,
+        recipients=given,
         seed=survey.settings.seed,
         raw_p=_p(found["transplant"], found["removal"]),
         **found,
