@@ -39,8 +39,8 @@ class Case:
 
 
 def cases() -> tuple[Case, ...]:
-    """Six draws of the reported half were read before the playbook was settled: they are not used again."""
-    return (*_set(), *(replace(case, draw=7) for case in _report()))
+    """Seven draws of the reported half were read before the playbook was settled: they are not used again."""
+    return (*_set(), *(replace(case, draw=8) for case in _report()))
 
 
 def _report() -> Iterator[Case]:

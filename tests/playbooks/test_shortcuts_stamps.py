@@ -75,6 +75,37 @@ def test_a_stamp_is_told_and_where_it_is(every: int, strength: float) -> None:
     assert both / either > 0.5
 
 
+def bars(sides: np.ndarray) -> np.ndarray:
+    """(n, 40, 40) bool: each along one of the four sides."""
+    masks = np.zeros((len(sides), SIDE, SIDE), bool)
+    for mask, side in zip(masks, sides, strict=True):
+        np.rot90(mask, side)[2:8, 4:36] = True
+    return masks
+
+
+def test_of_a_stamp_that_is_never_whole_the_part_that_is_there_is_told() -> None:
+    """Along one of four sides, a quarter of the pictures each: all sides add up, and no picture has them."""
+    own = noise(400, 1)
+    sides = np.random.default_rng(2).integers(0, 4, 200)
+    own[:200] += 2 * torch.from_numpy(bars(sides))[:, None]
+    masks = told(own, noise(300, 3))
+    there = masks[:200].any((1, 2))
+    true, found = bars(sides)[there], masks[:200][there]
+    assert there.mean() > 0.8
+    overlap = (true & found).sum((1, 2)) / (true | found).sum((1, 2))
+    assert overlap.mean() > 0.4  # of all four sides together it is 0.25 at most
+
+
+def test_a_stamp_that_is_whole_is_told_whole() -> None:
+    own, others = noise(400, 1), noise(300, 3)
+    planted(own, 2, 2)
+    everything = torch.cat([own, others])
+    stamps = Stamps.of(lambda some: everything[some], np.arange(400), np.arange(400, 700), 0)
+    assert len(stamps.learned) == 2
+    for placed in stamps.learned:
+        assert (placed.least == -torch.inf).all()
+
+
 def test_it_is_told_in_pictures_that_it_was_not_learned_from() -> None:
     own, more = noise(400, 1), noise(100, 4)
     planted(own, 2, 2)

@@ -77,11 +77,18 @@ def chosen(survey: Survey, target: int, count: int, seed: int, read: Read) -> Ch
     many = drawn_from_others(survey, target, rows[:0], ADDED_UP, seed)
     own, others = rows[shuffled[:SCREENED]], many[:FAMILIAR]
     wholes = Wholes(read, own, others)
-    stamps = Stamps.of(read, rows[shuffled[:ADDED_UP]], many, seed)
-    detectors = Novelty.of(read, own, others, seed), stamps
+    novelty, stamps = (
+        Novelty.of(read, own, others, seed),
+        Stamps.of(read, rows[shuffled[:ADDED_UP]], many, seed),
+    )
 
     def things(rows: Indices) -> NDArray[np.bool_]:
-        return np.logical_or(*(one.masks(rows) for one in detectors))
+        """What is novel place by place is seen in the picture itself; a stamp, where nothing is."""
+        masks = novelty.masks(rows)
+        unseen = ~masks.any((1, 2))
+        if unseen.any():
+            masks[unseen] = stamps.masks(rows[unseen])
+        return masks
 
     if len(rows) <= count:
         taken, by_chance = shuffled, np.ones(len(rows), bool)

@@ -35,6 +35,8 @@ FEW = 6  # pictures of a half, that must have it
 AGREE = 0.25  # correlation of what two halves learn
 FAINT = 0.4  # of a stamp's strongest places: what is less is not the stamp
 LARGEST_STAMP = 0.5  # of the picture: what is larger is no thing in it
+PART = 0.06  # of the side: what is there or not by itself
+WHOLE = 0.6  # of the pictures with a stamp have each of its parts: it is never there in part
 
 Masks = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -94,18 +96,59 @@ class Stamp:
         strength, shifts = correlation(fields.spectra, self.spectrum, fields.size, fields.margin)
         return (strength - self.usual) / self.far, shifts
 
+    def parts(self, fields: Fields, shifts: Tensor) -> Tensor:
+        """(n, h, w) with margins, moved back: how much of it is around each place."""
+        back = torch.fft.irfft2(moved_back(fields.spectra, shifts, fields.size), s=fields.size)
+        product = (back * torch.fft.irfft2(self.spectrum, s=fields.size)).sum(1, keepdim=True)
+        return gaussian_blur(product, PART * min(fields.size))[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A stamp, and where it is in the pictures of the half that it was not learned from.
+
+    region: (h, w).
+    least:  (h, w) with margins, of `Stamp.parts`, where a part is there.
+    """
+
+    stamp: Stamp
+    region: Masks
+    least: Tensor
+
+    @classmethod
+    def of(cls, stamp: Stamp, own: Fields, others: Fields, spread: Tensor) -> "Placed":
+        """own, others: the other half's."""
+        strength, shifts = stamp.found(own)
+        has = torch.from_numpy(strength > CLEARLY)
+        parts, without = stamp.parts(own, shifts)[has], stamp.parts(others, stamp.found(others)[1])
+        mean = parts.mean(0) - without.mean(0)
+        # a part that is in a share s of the pictures varies by 1 / s - 1 of its mean's square
+        varies = (parts.var(0) - without.var(0)).sum() / mean.square().sum()
+        share = 1 / (1 + max(0.0, float(varies)))
+        least = torch.full_like(mean, -torch.inf) if share >= WHOLE else mean / share / 2
+        return cls(stamp, region(own, has, shifts, spread), least)
+
+    def masks(self, fields: Fields) -> Masks:
+        """(n, h, w)"""
+        strength, shifts = self.stamp.found(fields)
+        inside = slice(fields.margin, -fields.margin)
+        there = (self.stamp.parts(fields, shifts) >= self.least)[:, inside, inside].numpy() & self.region
+        has = (strength > CLEARLY) & (self.region.mean() <= LARGEST_STAMP)
+        found = [moved(one, by, fields.margin) for one, by in zip(there, shifts.tolist(), strict=True)]
+        return np.stack(found) & has[:, None, None]
+
 
 @dataclass(frozen=True, eq=False)
 class Stamps:
     """A class's pictures and others, in two halves, each with its own scale.
 
-    learned: a half's stamp, and its region (h, w) in the other half; none where the two are not the same.
+    learned: each half's stamp, as it is in the other half; none where the two are not the same.
     second:  rows of the second half.
     """
 
     read: Read
     scales: tuple[Scale, Scale]
-    learned: tuple[tuple[Stamp, Masks], ...]
+    learned: tuple[Placed, ...]
     second: frozenset[int]
 
     @classmethod
@@ -118,7 +161,7 @@ class Stamps:
         halves = [(scales[k](mine[k::2]), scales[k](theirs[k::2])) for k in (0, 1)]
         stamps = [best(*halves[k], *halves[1 - k]) for k in (0, 1)]
         learned = [
-            (stamp, region(stamp, halves[1 - k][0], scales[1 - k].spread))
+            Placed.of(stamp, *halves[1 - k], scales[1 - k].spread)
             for k, stamp in enumerate(stamps)
             if stamp is not None and agree(stamps, halves[0][0])
         ]
@@ -129,11 +172,9 @@ class Stamps:
         found = np.zeros((len(rows), *self.scales[0].mean.shape[1:]), bool)
         in_second = np.isin(rows, list(self.second))
         judged = zip(self.learned, self.scales[::-1], (in_second, ~in_second), strict=False)
-        for (stamp, place), scale, there in judged:
-            if place.mean() <= LARGEST_STAMP and there.any():
-                strength, shifts = stamp.found(scale(structure_of(self.read, rows[there])))
-                for row, much, shift in zip(np.flatnonzero(there), strength, shifts.tolist(), strict=True):
-                    found[row] = moved(place, shift, scale.margin) & (much > CLEARLY)
+        for placed, scale, there in judged:
+            if there.any():
+                found[there] = placed.masks(scale(structure_of(self.read, rows[there])))
         return found
 
 
@@ -196,7 +237,8 @@ def learn(own: Fields, others: Fields, has: Masks) -> Tensor | None:
 
 def template(own: Fields, has: Masks, shifts: Tensor) -> Tensor | None:
     """The mean of those that have it, each moved back, less what may be chance."""
-    mean = torch.fft.irfft2(_mean(own.spectra, has, shifts, own.size), s=own.size)
+    there = torch.from_numpy(has)
+    mean = torch.fft.irfft2(moved_back(own.spectra[there], shifts[there], own.size).mean(0), s=own.size)
     error = torch.fft.irfft2(own.spectra, s=own.size).std() / has.sum() ** 0.5
     sure = mean.sign() * (mean.abs() - NOISE * error).clamp(min=0)
     return torch.fft.rfft2(sure / sure.norm()) if sure.any() else None
@@ -211,16 +253,15 @@ def correlation(spectra: Tensor, spectrum: Tensor, size: torch.Size, most: int) 
     return highest.values.double().numpy(), shifts
 
 
-def region(stamp: Stamp, kept: Fields, spread: Tensor) -> Masks:
-    """(h, w): where pictures with the stamp differ for sure from those without it; from other classes', where
+def region(kept: Fields, has: Tensor, shifts: Tensor, spread: Tensor) -> Masks:
+    """(h, w): where pictures with a stamp differ for sure from those without it; from other classes', where
     more than two thirds have it."""
-    strength, shifts = stamp.found(kept)
-    has = strength > CLEARLY
     with_it, without = int(has.sum()), int((~has).sum())
-    differ = torch.fft.irfft2(_mean(torch.fft.rfft2(kept.plain), has, shifts, kept.size), s=kept.size)
+    mean = moved_back(torch.fft.rfft2(kept.plain[has]), shifts[has], kept.size).mean(0)
+    differ = torch.fft.irfft2(mean, s=kept.size)
     count = float(with_it)
     if without >= with_it / 2:
-        differ = differ - kept.plain[torch.from_numpy(~has)].mean(0)
+        differ = differ - kept.plain[~has].mean(0)
         count = 1 / (1 / with_it + 1 / without)
     inside = slice(kept.margin, -kept.margin)
     differ = differ[:, inside, inside]
@@ -246,9 +287,8 @@ def agree(stamps: Sequence[Stamp | None], fields: Fields) -> bool:
     return float(alike[0]) >= AGREE
 
 
-def _mean(spectra: Tensor, has: Masks, shifts: Tensor, size: torch.Size) -> Tensor:
-    """Of the spectra of those that have a stamp, each moved back."""
-    there = torch.from_numpy(has)
+def moved_back(spectra: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:
+    """(n, C, h, w / 2 + 1), by shifts (n, 2)."""
     down, right = torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])[None]
-    turns = shifts[there, 0, None, None] * down + shifts[there, 1, None, None] * right
-    return (spectra[there] * torch.exp(2j * torch.pi * turns)[:, None]).mean(0)
+    turns = shifts[:, 0, None, None] * down + shifts[:, 1, None, None] * right
+    return spectra * torch.exp(2j * torch.pi * turns)[:, None]
