@@ -10,6 +10,9 @@ from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
 from underhood.playbooks.statistics import holm
 
 ALPHA = 0.05
+SURELY = (
+    1 / 3
+)  # of what is worth telling, that a novel thing does for sure: nothing natural is at hand for it
 ROOM = 0.1  # of the picture: larger things must turn as many more pictures, as more in them is natural
 FAMILIAR = 0.25  # of pictures, that a thing must turn whose like is in pictures of other classes, too
 # Of a thing, outside the subject, where it turns so many pictures: no part of a subject does.
@@ -40,14 +43,15 @@ def is_finding(one: Tested, worth: float) -> bool:
 def works(one: Tested, worth: float) -> bool:
     """It turns the pictures that it is given to, and its own lose by its removal."""
     gone = net(one.removal, "moved", one.seed)
-    lost = gone.value if one.candidate.novel and one.masks is not None else gone.low
-    return one.put.low >= max(worth, _least(one)) and lost > 0
+    if one.candidate.novel and one.masks is not None:
+        return one.put.value >= worth and one.put.low >= SURELY * worth and gone.value > 0
+    return one.put.low >= max(worth, _least(one)) and gone.low > 0
 
 
 def _least(one: Tested) -> float:
     if one.candidate.kind != "place":
         return OVER_ALL[one.candidate.kind]
-    return 0.0 if one.candidate.novel else FAMILIAR * max(1, one.area / ROOM)
+    return FAMILIAR * max(1, one.area / ROOM)
 
 
 def is_suspicious(one: Tested) -> bool:
@@ -79,8 +83,9 @@ def _is_all_over(one: Tested) -> bool:
 def without_doubles(found: Sequence[Tested]) -> list[Tested]:
     """One for each cause, the weightiest first: what the same pictures rely on is one thing.
 
-    A property of the whole picture takes the place of a thing that does little more, and of all that is novel
-    on the subject: the thing has the property too. A background is meant only where nothing else is found.
+    A property of the whole picture takes the place of a thing that does little more, where half of its
+    pictures rely on both, and of all that is novel on the subject. A background is meant only where nothing
+    else is found.
     """
     kept: list[Tested] = []
     smaller = [one for one in found if one.candidate.kind != "background"]
@@ -97,7 +102,9 @@ def without_doubles(found: Sequence[Tested]) -> list[Tested]:
 def _is_property_of(thing: Tested, one: Tested) -> bool:
     if thing.masks is None or one.masks is not None:
         return False
-    return thing.is_novel_subject or one.share_turned >= 0.8 * thing.share_turned
+    things, ones = thing.candidate.relying, one.candidate.relying
+    has_it = bool((things & ones).sum() >= 0.5 * things.sum())
+    return thing.is_novel_subject or (has_it and one.share_turned >= 0.8 * thing.share_turned)
 
 
 def _same(first: Tested, second: Tested) -> bool:
