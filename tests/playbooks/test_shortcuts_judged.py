@@ -56,5 +56,12 @@ def test_a_property_does_what_it_must_for_sure(kind: str, least: float) -> None:
 
 
 @pytest.mark.parametrize("novel", [True, False])
+def test_a_novel_thing_need_not_lose_for_sure(novel: bool) -> None:
+    thing, moved = trying(novel=novel, value=0.9, low=0.8), np.repeat([3.0, -1.0], [4, 8])
+    thing.removal = Trial(Change(moved, moved))
+    assert works(thing, 0.15) is novel
+
+
+@pytest.mark.parametrize("novel", [True, False])
 def test_what_loses_nothing_by_its_removal_is_no_finding(novel: bool) -> None:
     assert not works(trying(novel=novel, value=0.9, low=0.8, lost=0.0), 0.15)

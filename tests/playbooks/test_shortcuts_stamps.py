@@ -17,6 +17,7 @@ from underhood.playbooks.shortcuts.stamps import (
     agree,
     correlation,
     moved,
+    share_with_each,
     structure,
     template,
 )
@@ -83,17 +84,19 @@ def bars(sides: np.ndarray) -> np.ndarray:
     return masks
 
 
-def test_of_a_stamp_that_is_never_whole_the_part_that_is_there_is_told() -> None:
-    """Along one of four sides, a quarter of the pictures each: all sides add up, and no picture has them."""
+@pytest.mark.parametrize(("count", "least"), [(2, 0.5), (4, 0.4)])  # of all sides together 0.5 and 0.27
+def test_of_a_stamp_that_is_never_whole_the_part_that_is_there_is_told(count: int, least: float) -> None:
+    """Along one of several sides: all sides add up, and no picture has them."""
     own = noise(400, 1)
-    sides = np.random.default_rng(2).integers(0, 4, 200)
+    sides = np.random.default_rng(2).integers(0, count, 200)
     own[:200] += 2 * torch.from_numpy(bars(sides))[:, None]
     masks = told(own, noise(300, 3))
     there = masks[:200].any((1, 2))
     true, found = bars(sides)[there], masks[:200][there]
     assert there.mean() > 0.8
     overlap = (true & found).sum((1, 2)) / (true | found).sum((1, 2))
-    assert overlap.mean() > 0.4  # of all four sides together it is 0.25 at most
+    assert overlap.mean() > least
+    assert masks[200:].any((1, 2)).mean() < 0.03
 
 
 def test_a_stamp_that_is_whole_is_told_whole() -> None:
@@ -211,3 +214,11 @@ def test_noise_is_made_white_where_other_classes_have_most_of_it() -> None:
 def test_large_pictures_are_taken_on_a_grid() -> None:
     assert structure(torch.zeros(2, 3, 150, 200)).shape == (2, 3, 38, 50)
     assert structure(torch.zeros(2, 1, 12, 12)).shape == (2, 1, 12, 12)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.8, 1.0])
+def test_the_share_that_has_each_part_is_told_from_how_it_varies(share: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    there = torch.rand(4000, 20, generator=random) < share
+    parts, without = (torch.randn(4000, 20, generator=random) for _ in range(2))
+    assert share_with_each(parts + 3 * there, without) == pytest.approx(share, abs=0.02)

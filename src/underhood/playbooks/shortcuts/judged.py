@@ -10,9 +10,8 @@ from underhood.playbooks.shortcuts.tested import MOSTLY, Tested
 from underhood.playbooks.statistics import holm
 
 ALPHA = 0.05
-SURELY = (
-    1 / 3
-)  # of what is worth telling, that a novel thing does for sure: nothing natural is at hand for it
+# Of what is worth telling, that a novel thing does for sure: nothing natural is at hand for it.
+SURELY = 1 / 3
 ROOM = 0.1  # of the picture: larger things must turn as many more pictures, as more in them is natural
 FAMILIAR = 0.25  # of pictures, that a thing must turn whose like is in pictures of other classes, too
 # Of a thing, outside the subject, where it turns so many pictures: no part of a subject does.
@@ -43,15 +42,17 @@ def is_finding(one: Tested, worth: float) -> bool:
 def works(one: Tested, worth: float) -> bool:
     """It turns the pictures that it is given to, and its own lose by its removal."""
     gone = net(one.removal, "moved", one.seed)
-    if one.candidate.novel and one.masks is not None:
-        return one.put.value >= worth and one.put.low >= SURELY * worth and gone.value > 0
-    return one.put.low >= max(worth, _least(one)) and gone.low > 0
+    lost = gone.value if one.candidate.novel and one.masks is not None else gone.low
+    return one.put.value >= worth and one.put.low >= _least(one, worth) and lost > 0
 
 
-def _least(one: Tested) -> float:
+def _least(one: Tested, worth: float) -> float:
+    """Of pictures, that it must turn for sure."""
     if one.candidate.kind != "place":
-        return OVER_ALL[one.candidate.kind]
-    return FAMILIAR * max(1, one.area / ROOM)
+        return max(worth, OVER_ALL[one.candidate.kind])
+    if one.candidate.novel:
+        return SURELY * worth
+    return max(worth, FAMILIAR * max(1, one.area / ROOM))
 
 
 def is_suspicious(one: Tested) -> bool:
@@ -83,9 +84,9 @@ def _is_all_over(one: Tested) -> bool:
 def without_doubles(found: Sequence[Tested]) -> list[Tested]:
     """One for each cause, the weightiest first: what the same pictures rely on is one thing.
 
-    A property of the whole picture takes the place of a thing that does little more, where half of its
-    pictures rely on both, and of all that is novel on the subject. A background is meant only where nothing
-    else is found.
+    A property of the whole picture takes the place of a thing that does little more, where at least half of
+    the thing's pictures rely on it, too, and of all that is novel on the subject. A background is meant only
+    where nothing else is found.
     """
     kept: list[Tested] = []
     smaller = [one for one in found if one.candidate.kind != "background"]

@@ -37,7 +37,8 @@ class Shortcuts(Playbook):
     scanned: pictures of each class that are looked at closely, half of them kept for the tests.
     pairs:   pictures per test, at most.
     classes: at most, the most often predicted; least: pictures of a class, for fewer nothing is said.
-    worth:   share of pictures that a thing must turn, beyond its controls, to be a finding.
+    worth:   share of pictures that a candidate must turn, beyond its controls: for sure, or if it is a novel
+             thing on average, a third of it for sure.
     """
 
     key: ClassVar[str] = "shortcuts"

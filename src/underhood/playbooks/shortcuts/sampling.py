@@ -12,7 +12,7 @@ from torch import Tensor
 from underhood.inputs.random import CLUSTERS, generator
 from underhood.playbooks.shortcuts.clusters import Groups, map_groups
 from underhood.playbooks.shortcuts.exchanges import Pictures, surroundings
-from underhood.playbooks.shortcuts.novelty import Novelty, Read, enlarged
+from underhood.playbooks.shortcuts.novelty import Masks, Novelty, Read, enlarged
 from underhood.playbooks.shortcuts.position import shares, zones
 from underhood.playbooks.shortcuts.stamps import Stamps
 from underhood.playbooks.shortcuts.subject import subjects
@@ -77,19 +77,8 @@ def chosen(survey: Survey, target: int, count: int, seed: int, read: Read) -> Ch
     many = drawn_from_others(survey, target, rows[:0], ADDED_UP, seed)
     own, others = rows[shuffled[:SCREENED]], many[:FAMILIAR]
     wholes = Wholes(read, own, others)
-    novelty, stamps = (
-        Novelty.of(read, own, others, seed),
-        Stamps.of(read, rows[shuffled[:ADDED_UP]], many, seed),
-    )
-
-    def things(rows: Indices) -> NDArray[np.bool_]:
-        """What is novel place by place is seen in the picture itself; a stamp, where nothing is."""
-        masks = novelty.masks(rows)
-        unseen = ~masks.any((1, 2))
-        if unseen.any():
-            masks[unseen] = stamps.masks(rows[unseen])
-        return masks
-
+    novelty = Novelty.of(read, own, others, seed)
+    stamps = Stamps.of(read, rows[shuffled[:ADDED_UP]], many, seed)
     if len(rows) <= count:
         taken, by_chance = shuffled, np.ones(len(rows), bool)
     else:
@@ -98,7 +87,7 @@ def chosen(survey: Survey, target: int, count: int, seed: int, read: Read) -> Ch
         lost = around_lost(survey, target, rows[screened], seed)
         by_loss = screened[np.argsort(-lost, kind="stable")[: round(BY_LOSS * count)]]
         screened = screened[~np.isin(screened, by_loss)]
-        unlike = things(rows[screened]).mean((1, 2))
+        unlike = things(novelty, stamps, rows[screened]).mean((1, 2))
         unlike += np.any([*wholes.novel(rows[screened]).values()], 0)
         by_novelty = screened[np.argsort(-unlike, kind="stable")[: round(BY_NOVELTY * count)]]
         rest = rest[~np.isin(rest, [*by_loss, *by_novelty])]
@@ -107,9 +96,17 @@ def chosen(survey: Survey, target: int, count: int, seed: int, read: Read) -> Ch
         by_chance = np.arange(len(taken)) < len(chance)
     testing = random.permutation(len(taken)) % 2 == 1
     height, width = survey.inputs([0]).shape[2:]
-    novel = enlarged(things(rows[taken]), (height, width))
+    novel = enlarged(things(novelty, stamps, rows[taken]), (height, width))
     whole = wholes.novel(rows[taken])
     return Chosen(target, rows[taken], by_chance, testing, groups, novel, whole, len(rows))
+
+
+def things(novelty: Novelty, stamps: Stamps, rows: Indices) -> Masks:
+    """(k, h, w): what is novel place by place is seen in the picture itself; a stamp, where nothing is."""
+    masks = novelty.masks(rows)
+    unseen = ~masks.any((1, 2))
+    masks[unseen] = stamps.masks(rows[unseen])
+    return masks
 
 
 def of_others(survey: Survey, target: int) -> Indices:

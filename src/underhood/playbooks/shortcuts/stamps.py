@@ -4,6 +4,7 @@ Pictures do not add up and a stamp does: the mean of those that have it is a tem
 a matched filter (Turin 1960): by correlation with pictures whose noise, which is what other classes show, was
 made white; within a few places, as stamps are not put down exactly. The pictures that have it make a better
 template, and so on, from several starts. Two halves of a class must come to the same one, each by itself.
+A stamp that is never whole is told by its parts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,8 @@ AGREE = 0.25  # correlation of what two halves learn
 FAINT = 0.4  # of a stamp's strongest places: what is less is not the stamp
 LARGEST_STAMP = 0.5  # of the picture: what is larger is no thing in it
 PART = 0.06  # of the side: what is there or not by itself
-WHOLE = 0.6  # of the pictures with a stamp have each of its parts: it is never there in part
+PLAIN = 0.2  # of the strongest part: of less it is not asked how many pictures have it
+WHOLE = 0.67  # of its pictures have each part of a stamp: from there on it is told whole
 
 Masks = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -57,6 +59,11 @@ class Fields:
     @property
     def size(self) -> torch.Size:
         return self.plain.shape[2:]
+
+    @property
+    def inside(self) -> slice:
+        """Of an axis, without its margins."""
+        return slice(self.margin, -self.margin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +104,10 @@ class Stamp:
         return (strength - self.usual) / self.far, shifts
 
     def parts(self, fields: Fields, shifts: Tensor) -> Tensor:
-        """(n, h, w) with margins, moved back: how much of it is around each place."""
+        """(n, h, w), moved back: how much of it is around each place."""
         back = torch.fft.irfft2(moved_back(fields.spectra, shifts, fields.size), s=fields.size)
         product = (back * torch.fft.irfft2(self.spectrum, s=fields.size)).sum(1, keepdim=True)
-        return gaussian_blur(product, PART * min(fields.size))[:, 0]
+        return gaussian_blur(product, PART * min(fields.size))[:, 0, fields.inside, fields.inside]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +115,7 @@ class Placed:
     """A stamp, and where it is in the pictures of the half that it was not learned from.
 
     region: (h, w).
-    least:  (h, w) with margins, of `Stamp.parts`, where a part is there.
+    least:  (h, w), of `Stamp.parts`, from which on a part is there; -inf where all of it always is.
     """
 
     stamp: Stamp
@@ -121,18 +128,17 @@ class Placed:
         strength, shifts = stamp.found(own)
         has = torch.from_numpy(strength > CLEARLY)
         parts, without = stamp.parts(own, shifts)[has], stamp.parts(others, stamp.found(others)[1])
+        place = region(own, has, shifts, spread)
+        share = share_with_each(parts[:, place], without[:, place])
         mean = parts.mean(0) - without.mean(0)
-        # a part that is in a share s of the pictures varies by 1 / s - 1 of its mean's square
-        varies = (parts.var(0) - without.var(0)).sum() / mean.square().sum()
-        share = 1 / (1 + max(0.0, float(varies)))
+        # half of what a part has where it is there; where it is not, there is about nothing
         least = torch.full_like(mean, -torch.inf) if share >= WHOLE else mean / share / 2
-        return cls(stamp, region(own, has, shifts, spread), least)
+        return cls(stamp, place, least)
 
     def masks(self, fields: Fields) -> Masks:
         """(n, h, w)"""
         strength, shifts = self.stamp.found(fields)
-        inside = slice(fields.margin, -fields.margin)
-        there = (self.stamp.parts(fields, shifts) >= self.least)[:, inside, inside].numpy() & self.region
+        there = (self.stamp.parts(fields, shifts) >= self.least).numpy() & self.region
         has = (strength > CLEARLY) & (self.region.mean() <= LARGEST_STAMP)
         found = [moved(one, by, fields.margin) for one, by in zip(there, shifts.tolist(), strict=True)]
         return np.stack(found) & has[:, None, None]
@@ -253,6 +259,19 @@ def correlation(spectra: Tensor, spectrum: Tensor, size: torch.Size, most: int) 
     return highest.values.double().numpy(), shifts
 
 
+def share_with_each(parts: Tensor, without: Tensor) -> float:
+    """Of pictures with a stamp, how many have each of its parts (n, k), beside pictures without it (m, k).
+
+    A part that a share s of them have varies by 1 / s - 1 of its mean's square. The median, as
+    most of the mean is where parts of several kinds meet, which more pictures have.
+    """
+    if not parts.numel():
+        return 1.0
+    mean = parts.mean(0) - without.mean(0)
+    excess = (parts.var(0) - without.var(0)) / mean.square()
+    return 1 / (1 + max(0.0, float(excess[mean >= PLAIN * mean.max()].median())))
+
+
 def region(kept: Fields, has: Tensor, shifts: Tensor, spread: Tensor) -> Masks:
     """(h, w): where pictures with a stamp differ for sure from those without it; from other classes', where
     more than two thirds have it."""
@@ -263,8 +282,7 @@ def region(kept: Fields, has: Tensor, shifts: Tensor, spread: Tensor) -> Masks:
     if without >= with_it / 2:
         differ = differ - kept.plain[~has].mean(0)
         count = 1 / (1 / with_it + 1 / without)
-    inside = slice(kept.margin, -kept.margin)
-    differ = differ[:, inside, inside]
+    differ = differ[:, kept.inside, kept.inside]
     sure = differ.square().mean(0).sqrt() * count**0.5 > NOISE
     plainly = (differ * spread).square().sum(0).sqrt()
     if not sure.any():
